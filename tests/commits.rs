@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 /// The author and time of all commits. Servers determine both by themselves, so tests configure them to use the same
 /// values.
-pub const BY: &str = "tester";
-pub const AT: Timestamp = Timestamp::constant(1_760_000_000, 123_000_000);
+pub const AUTHOR: &str = "tester";
+pub const COMMIT_TIME: Timestamp = Timestamp::constant(1_760_000_000, 123_000_000);
 
 pub fn scope() -> Scope {
     Scope::new("shop", Some("prod"))
@@ -41,5 +41,5 @@ pub fn commit(base: &Base, changes: Vec<Change>) -> Commit {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let source = Some("0123abc".to_owned());
-    Commit { id, base: base.clone(), by: BY.to_owned(), at: AT, commit: source, changes }
+    Commit { id, base: base.clone(), by: AUTHOR.to_owned(), at: COMMIT_TIME, commit: source, changes }
 }

@@ -19,9 +19,9 @@ use tempfile::TempDir;
 pub fn jars(folder: &str) -> PathBuf {
     let workspace = crate::workspace();
     let done = Command::new(workspace.join("scripts/jars")).arg(workspace.join(folder)).output();
-    let done = done.expect("it can be run");
+    let done = done.expect("the program can be run");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).expect("a path").trim().into()
+    String::from_utf8(done.stdout).expect("the path is UTF-8").trim().into()
 }
 
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub struct Broker {
     address: String,
     folder: TempDir,
     /// Ends the broker when its standard input closes: if this is dropped, or this process ends for any reason.
-    watch: Child,
+    wrapper: Child,
 }
 
 /// Prepares a broker's folder, and runs the broker until standard input ends. Its data is not needed afterwards.
-const WATCH: &str = r#"
+const WRAPPER_SCRIPT: &str = r#"
 folder=$1; jars=$2
 exec 3<&0 >"$folder/log" 2>&1 </dev/null
 run() { exec java -Xmx256m -XX:TieredStopAtLevel=1 -cp "$jars/*" "$@"; }
@@ -52,16 +52,19 @@ impl Broker {
     /// If there is no Java, the jars can't be fetched, or the broker does not start.
     pub async fn start() -> Self {
         let jars = jars("tests/kafka/broker");
-        let folder = tempfile::Builder::new().prefix("dcp-kafka-").tempdir().expect("there is room");
+        let folder = tempfile::Builder::new()
+            .prefix("dcp-kafka-")
+            .tempdir()
+            .expect("the temporary folder is writable");
         let [address, controller] = free_addresses();
         let settings = settings(folder.path(), &address, &controller);
-        std::fs::write(folder.path().join("server.properties"), settings).expect("it can be written");
-        let mut watch = Command::new("bash");
-        watch.args(["-c", WATCH, "bash"]).arg(folder.path()).arg(jars);
+        std::fs::write(folder.path().join("server.properties"), settings).expect("the file can be written");
+        let mut wrapper = Command::new("bash");
+        wrapper.args(["-c", WRAPPER_SCRIPT, "bash"]).arg(folder.path()).arg(jars);
         // In its own process group, so that a signal to the group of the tests leaves it time to clean up.
-        watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let watch = watch.spawn().expect("`bash` runs");
-        let mut broker = Self { address, folder, watch };
+        wrapper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let wrapper = wrapper.spawn().expect("`bash` runs");
+        let mut broker = Self { address, folder, wrapper };
         broker.wait().await;
         broker
     }
@@ -70,7 +73,7 @@ impl Broker {
         let deadline = Instant::now() + Duration::from_mins(1);
         while tokio::net::TcpStream::connect(&self.address).await.is_err() {
             let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            let ended = self.watch.try_wait().expect("it is our child");
+            let ended = self.wrapper.try_wait().expect("the wrapper is a child process");
             assert!(
                 ended.is_none() && Instant::now() < deadline,
                 "Kafka did not start: {ended:?}\n{}",
@@ -78,7 +81,7 @@ impl Broker {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.client().await.list_topics().await.expect("it answers");
+        self.client().await.list_topics().await.expect("the broker responds");
     }
 
     /// `host:port`
@@ -92,19 +95,19 @@ impl Broker {
     }
 
     async fn client(&self) -> Client {
-        ClientBuilder::new(vec![self.address.clone()]).build().await.expect("the broker is there")
+        ClientBuilder::new(vec![self.address.clone()]).build().await.expect("the broker responds")
     }
 
     /// # Panics
     /// If the topic exists or the broker is gone. The other functions also panic if the broker is gone.
     pub async fn create_topic(&self, topic: &str, partitions: i32) {
-        let controller = self.client().await.controller_client().expect("it has one");
-        controller.create_topic(topic, partitions, 1, 10_000).await.expect("it can be made");
+        let controller = self.client().await.controller_client().expect("the cluster has a controller");
+        controller.create_topic(topic, partitions, 1, 10_000).await.expect("the topic can be created");
     }
 
     pub async fn delete_topic(&self, topic: &str) {
-        let controller = self.client().await.controller_client().expect("it has one");
-        controller.delete_topic(topic, 10_000).await.expect("it can be taken away");
+        let controller = self.client().await.controller_client().expect("the cluster has a controller");
+        controller.delete_topic(topic, 10_000).await.expect("the topic can be deleted");
     }
 
     /// Appends messages, each a key and a value, to partition 0.
@@ -118,21 +121,22 @@ impl Broker {
         };
         let records = messages.iter().map(record).collect();
         let partition = partition(&self.client().await, topic, 0).await;
-        partition.produce(records, Compression::NoCompression).await.expect("it takes them");
+        partition.produce(records, Compression::NoCompression).await.expect("the broker accepts the records");
     }
 
     /// Returns all messages of a topic, ordered by partition.
     pub async fn consume(&self, topic: &str) -> Vec<Record> {
         let client = self.client().await;
-        let topics = client.list_topics().await.expect("it answers");
-        let found = topics.into_iter().find(|it| it.name == topic).expect("there is such a topic");
+        let topics = client.list_topics().await.expect("the broker responds");
+        let found = topics.into_iter().find(|it| it.name == topic).expect("the topic exists");
         let mut records = Vec::new();
         for number in found.partitions {
             let partition = partition(&client, topic, number).await;
-            let end = partition.get_offset(OffsetAt::Latest).await.expect("it answers");
+            let end = partition.get_offset(OffsetAt::Latest).await.expect("the broker responds");
             let mut at = 0;
             while at < end {
-                let (found, _) = partition.fetch_records(at, 1..1 << 20, 1000).await.expect("they are there");
+                let (found, _) =
+                    partition.fetch_records(at, 1..1 << 20, 1000).await.expect("the records exist");
                 at = found.last().map_or(end, |last| last.offset + 1);
                 records.extend(found.into_iter().map(|it| it.record));
             }
@@ -143,14 +147,14 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        drop(self.watch.stdin.take());
-        _ = self.watch.wait();
+        drop(self.wrapper.stdin.take());
+        _ = self.wrapper.wait();
     }
 }
 
 async fn partition(client: &Client, topic: &str, number: i32) -> PartitionClient {
     // The broker may not yet know a topic that the controller has just created.
-    client.partition_client(topic, number, UnknownTopicHandling::Retry).await.expect("it is there")
+    client.partition_client(topic, number, UnknownTopicHandling::Retry).await.expect("the partition exists")
 }
 
 fn settings(folder: &Path, address: &str, controller: &str) -> String {
@@ -166,5 +170,5 @@ fn settings(folder: &Path, address: &str, controller: &str) -> String {
 /// Returns free addresses, because Kafka's configuration must name them before it starts.
 fn free_addresses() -> [String; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
-    listeners.map(|it| it.local_addr().expect("it is bound").to_string())
+    listeners.map(|it| it.local_addr().expect("the listener is bound").to_string())
 }

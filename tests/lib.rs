@@ -1,8 +1,8 @@
 //! Helpers of the tests that use several crates.
 
 pub mod commits;
+pub mod fake_spark;
 pub mod kafka;
-pub mod machine;
 pub mod postgres;
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// If the name is not valid for a caller.
 pub fn server_options(name: &str) -> dcp_server::Options {
     let token = dcp_server::Token { name: name.to_owned(), token: TOKEN.to_owned() };
-    dcp_server::Options::new(dcp_server::Tokens::new(&[token]).expect("the token is a good one"))
+    dcp_server::Options::new(dcp_server::Tokens::new(&[token]).expect("the token is valid"))
 }
 
 /// Returns the `OpenAPI` document of all that dcp serves, as `dcp up` serves it.
@@ -46,9 +46,9 @@ pub fn workspace() -> PathBuf {
 pub fn spark_home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     HOME.get_or_init(|| {
-        let done = Command::new(workspace().join("scripts/spark")).output().expect("it can be run");
+        let done = Command::new(workspace().join("scripts/spark")).output().expect("the program can be run");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).expect("a path").trim().into()
+        String::from_utf8(done.stdout).expect("the path is UTF-8").trim().into()
     })
 }
 
@@ -116,7 +116,7 @@ pub fn job(spec: &str) -> CoreEtlJob {
         Body::CoreEtlJob(job) => Some(*job),
         _ => None,
     });
-    job.expect("a manifest has one")
+    job.expect("the manifest has a job")
 }
 
 /// Formats diagnostics as plain text, with all their labels and help.
@@ -139,16 +139,16 @@ pub fn describe(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     text
 }
 
-/// Defines a test for each rule, a function of the caller's `suite` that gets the value of `$fresh`. Implementations of
+/// Defines a test for each rule, a function of the caller's `suite` that gets the value of `$fixture`. Implementations of
 /// the same contract share a suite.
 #[macro_export]
 #[expect(clippy::crate_in_macro_def, reason = "the suite is the caller's")]
 macro_rules! rules {
-    ($fresh:expr; $($rule:ident),+ $(,)?) => {
+    ($fixture:expr; $($rule:ident),+ $(,)?) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $rule() {
-                crate::suite::$rule($fresh.await).await;
+                crate::suite::$rule($fixture.await).await;
             }
         )+
     };

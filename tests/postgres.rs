@@ -106,11 +106,11 @@ struct Server {
     user: Option<(u32, u32)>,
     port: Option<u16>,
     /// Ends the server when its standard input closes, which happens if this process ends for any reason.
-    _watch: Child,
+    _wrapper: Child,
 }
 
 /// Runs a server until standard input ends, then removes the server's folder.
-const WATCH: &str = r#"
+const WRAPPER_SCRIPT: &str = r#"
 folder=$1; shift
 "$@" >"$folder/log" 2>&1 &
 cat >/dev/null
@@ -124,7 +124,7 @@ impl Server {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // Only `template0` can be copied with a different collation.
-        must(self.client("createdb").arg("--template=template0").args(options).arg(&name));
+        run_or_panic(self.client("createdb").arg("--template=template0").args(options).arg(&name));
         self.url(&name)
     }
 
@@ -137,7 +137,7 @@ impl Server {
             .expect("a folder for PostgreSQL")
             .keep();
         let own = folder.metadata().expect("the folder was just made").uid();
-        let user = (own == 0).then(unprivileged);
+        let user = (own == 0).then(unprivileged_user);
         if let Some((uid, gid)) = user {
             chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
         }
@@ -155,20 +155,20 @@ impl Server {
             "--no-sync",
         ]);
         initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(folder.join("data"));
-        must(&mut initdb);
+        run_or_panic(&mut initdb);
 
-        let mut watch = as_user(Command::new("sh"), user, &folder);
-        watch.args(["-c", WATCH, "sh"]).arg(&folder).arg(binaries.join("postgres"));
-        watch.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
-        watch.args(["-c", "max_connections=300", "-c"]).arg(format!("fsync={fsync}"));
+        let mut wrapper = as_user(Command::new("sh"), user, &folder);
+        wrapper.args(["-c", WRAPPER_SCRIPT, "sh"]).arg(&folder).arg(binaries.join("postgres"));
+        wrapper.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
+        wrapper.args(["-c", "max_connections=300", "-c"]).arg(format!("fsync={fsync}"));
         match port {
-            None => watch.args(["-c", "listen_addresses="]),
-            Some(port) => watch.args(["-c", "listen_addresses=127.0.0.1"]).arg(format!("--port={port}")),
+            None => wrapper.args(["-c", "listen_addresses="]),
+            Some(port) => wrapper.args(["-c", "listen_addresses=127.0.0.1"]).arg(format!("--port={port}")),
         };
         // In its own process group, so that a signal to the group of the tests leaves it time to clean up.
-        watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let watch = watch.spawn().expect("`sh` runs");
-        let server = Self { binaries, folder, user, port, _watch: watch };
+        wrapper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let wrapper = wrapper.spawn().expect("`sh` runs");
+        let server = Self { binaries, folder, user, port, _wrapper: wrapper };
         server.wait();
         server
     }
@@ -204,10 +204,10 @@ fn as_user(mut command: Command, user: Option<(u32, u32)>, folder: &Path) -> Com
     command
 }
 
-fn must(command: &mut Command) {
+fn run_or_panic(command: &mut Command) {
     let output = command.output().expect("PostgreSQL's own programs can be run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} failed:\n{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{stderr}");
 }
 
 /// Returns the folder of PostgreSQL's binaries, of the newest version. Debian installs the server outside of the PATH.
@@ -225,7 +225,7 @@ fn binaries() -> PathBuf {
 }
 
 /// Returns the user and group that run PostgreSQL if the tests run as root.
-fn unprivileged() -> (u32, u32) {
+fn unprivileged_user() -> (u32, u32) {
     let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
     let find = |wanted: &str| {
         let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());

@@ -22,16 +22,16 @@ def measure(dcp: Path, bench: Path, count: int) -> list:
     rows = []
     for title, options in DATABASES.items():
         log(f"measuring the reconciler with {title} (some minutes) …")
-        command = [str(word) for word in [bench, "keep", "--repeat", REPETITIONS, "--jobs", count, *options]]
+        command = [str(word) for word in [bench, "reconcile", "--repeat", REPETITIONS, "--jobs", count, *options]]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
         if done.returncode != 0:
             raise SystemExit("bench/run: measuring the reconciler failed; see the error above")
         found = json.loads(done.stdout)
-        rows += rows_of_database(title, found["jobs"], found["deaths"], found["found"])
+        rows += rows_of_database(title, found["jobs"], found["failures"], found["found"])
     return rows
 
 
-def rows_of_database(title: str, jobs: int, deaths: int, lists: dict) -> list:
+def rows_of_database(title: str, jobs: int, failures: int, lists: dict) -> list:
     """Returns the rows that compare the figures of one database with the goals."""
     medians = {name: statistics.median(values) for name, values in lists.items()}
     value = f"{medians['start']:.1f} s: {jobs / medians['start']:.0f} starts a second"
@@ -50,8 +50,8 @@ def rows_of_database(title: str, jobs: int, deaths: int, lists: dict) -> list:
     value = f"{medians['failover_15']:.1f} s with a lease of 15 s, {medians['failover_5']:.1f} s with one of 5 s"
     rows.append((f"{title}: from the death of the leading reconciler to the first action of the next one", NO_GOAL, value, True))
     value = (
-        f"{medians['death']:.1f} s: detected after {medians['death_noticed']:.2f} s, backoff of {medians['death_left_alone']:.1f} s, "
-        f"{medians['death_late']:.2f} s late"
+        f"{medians['failure_restart']:.1f} s: detected after {medians['failure_detected']:.2f} s, backoff of {medians['failure_backoff']:.1f} s, "
+        f"{medians['failure_delay']:.2f} s late"
     )
-    rows.append((f"{title}: from the death of an execution to its restart, of {deaths}", NO_GOAL, value, True))
+    rows.append((f"{title}: from the death of an execution to its restart, of {failures}", NO_GOAL, value, True))
     return rows

@@ -17,7 +17,7 @@ STARTS = 30
 def measure(dcp: Path, bench: Path, count: int) -> list:
     """Measures this part, and returns the rows of its table."""
     log("measuring the Runner (some minutes) …")
-    command = [bench, "runner", "--dcp", dcp, "--repeat", REPETITIONS, "--kept", STORED * count, "--starts", STARTS]
+    command = [bench, "runner", "--dcp", dcp, "--repeat", REPETITIONS, "--stored", STORED * count, "--starts", STARTS]
     # The default folder for temporary files may be in memory, where a flush costs nothing.
     environment = {"TMPDIR": "/var/tmp"} | os.environ
     done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True, env=environment)
@@ -34,7 +34,7 @@ def rows(found: dict) -> list:
     for name, title in DATABASES.items():
         rows += rows_of_database(title, found["clients"], disk, medians(found["rates"][name]))
     for name, title in DATABASES.items():
-        rows += rows_of_history(title, found["kept"][name])
+        rows += rows_of_history(title, found["history"][name])
     start = found["start"]
     overhead = start["submitted"] - start["by_hand"]
     value = f"{millis(start['submitted'])} against {millis(start['by_hand'])}: {millis(overhead)} more"
@@ -60,8 +60,8 @@ def rows_of_database(title: str, clients: int, disk: dict, rates: dict) -> list:
     plain = (
         f"{title}: the store without gRPC against plain inserts of the same rows, {clients} per transaction",
         NO_GOAL,
-        f"{rates['store']:.0f} against {rates['bare']:.0f} a second: {rates['store'] / rates['bare']:.2f}×; "
-        f"with gRPC {rates['submits'] / rates['bare']:.2f}×",
+        f"{rates['store']:.0f} against {rates['plain_inserts']:.0f} a second: {rates['store'] / rates['plain_inserts']:.2f}×; "
+        f"with gRPC {rates['submits'] / rates['plain_inserts']:.2f}×",
         True,
     )
     return [submits, one, checks, (f"{title}: one client's `Check`", NO_GOAL, one_check, True), plain]

@@ -1,7 +1,7 @@
 //! The benchmarks of `make bench`: validating a corpus of manifests, a Runner, and a reconciler.
 
 pub mod corpus;
-pub mod keep;
 pub mod measure;
+pub mod reconcile;
 pub mod runner;
 pub mod validate;

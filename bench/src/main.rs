@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dcp_bench::validate::{self, Folder, Threads};
-use dcp_bench::{corpus, keep, measure, runner};
+use dcp_bench::{corpus, measure, reconcile, runner};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -57,7 +57,7 @@ enum Command {
         seconds: f64,
         /// Number of stored executions that have ended.
         #[arg(long, default_value_t = 1_000_000)]
-        kept: u32,
+        stored: u32,
         /// Number of executions to start one after the other.
         #[arg(long, default_value_t = 30)]
         starts: usize,
@@ -67,7 +67,7 @@ enum Command {
     },
     /// Measures a reconciler against a Runner that responds at once, and prints the results as JSON. Its database is in
     /// the folder for temporary files, which must be on a disk.
-    Keep {
+    Reconcile {
         #[arg(long, default_value_t = 5)]
         repeat: usize,
         /// Number of continuous jobs.
@@ -80,12 +80,12 @@ enum Command {
         #[arg(long)]
         postgres: bool,
     },
-    /// Applies continuous jobs. `keep` starts this command itself.
+    /// Applies continuous jobs. `reconcile` starts this command itself.
     #[command(hide = true)]
     ApplyStreams {
         database: String,
         #[command(flatten)]
-        streams: keep::Streams,
+        streams: reconcile::Streams,
     },
     /// Serves a Runner without capacity until standard input ends. `runner` starts this command itself.
     #[command(hide = true)]
@@ -131,23 +131,23 @@ fn run(command: Command) -> io::Result<ExitCode> {
             return Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
         Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,
-        Command::Runner { dcp, repeat, seconds, kept, starts, no_postgres } => {
+        Command::Runner { dcp, repeat, seconds, stored, starts, no_postgres } => {
             let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
-            let (rounds, starts, kept) = (repeat.max(1), starts.max(1), kept.max(1));
-            let options = runner::Options { dcp, rounds, time, kept, starts, postgres: !no_postgres };
+            let (rounds, starts, stored) = (repeat.max(1), starts.max(1), stored.max(1));
+            let options = runner::Options { dcp, rounds, time, stored, starts, postgres: !no_postgres };
             let found = wait_for(runner::measure(&options))?;
             writeln!(out, "{found:#}")?;
         }
-        Command::Keep { repeat, jobs, steady, postgres } => {
+        Command::Reconcile { repeat, jobs, steady, postgres } => {
             let steady = Duration::try_from_secs_f64(steady).map_err(io::Error::other)?;
-            let (rounds, jobs) = (repeat.max(1), jobs.max(2 * keep::DEATHS));
-            let options = keep::Options { rounds, jobs, steady, postgres };
-            let found = wait_for(keep::measure(&options))?;
+            let (rounds, jobs) = (repeat.max(1), jobs.max(2 * reconcile::FAILURES));
+            let options = reconcile::Options { rounds, jobs, steady, postgres };
+            let found = wait_for(reconcile::measure(&options))?;
             writeln!(out, "{found:#}")?;
         }
         Command::ApplyStreams { database, streams } => {
             drop(out);
-            wait_for(keep::apply_streams(&database, streams))?;
+            wait_for(reconcile::apply_streams(&database, streams))?;
         }
         Command::ServeRunner { database } => {
             drop(out);

@@ -14,20 +14,20 @@ use serde_json::{Value, json};
 use crate::validate::{self, Folder, Threads};
 
 /// Manifests that are read once, and then loaded from memory.
-struct Loaded {
+struct InMemoryCorpus {
     folder: Folder,
     paths: Vec<String>,
     texts: Vec<String>,
 }
 
-impl SourceLoader for Loaded {
+impl SourceLoader for InMemoryCorpus {
     fn load(&self, path: &str) -> Result<String, LoadError> {
         let at = self.paths.binary_search_by(|known| known.as_str().cmp(path));
         at.map(|at| self.texts[at].clone()).map_err(|_| LoadError::NotFound)
     }
 }
 
-impl Loaded {
+impl InMemoryCorpus {
     fn new(root: &Path) -> io::Result<Self> {
         let paths = validate::discover(root)?;
         let folder = Folder(root.to_owned());
@@ -58,20 +58,20 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
 
 /// Times the steps whose ratios have goals.
 pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
-    with_compiler(root, |loaded, compiler| {
-        let texts = || loaded.texts.iter().map(String::as_str);
-        let read_all = || read(&loaded.folder, &loaded.paths).expect("they were read before");
+    with_compiler(root, |corpus, compiler| {
+        let texts = || corpus.texts.iter().map(String::as_str);
+        let read_all = || read(&corpus.folder, &corpus.paths).expect("the files were read before");
         let steps: Vec<Step<'_>> = vec![
             ("read", Box::new(|| timed(read_all))),
             ("events", Box::new(|| timed(|| texts().map(events).sum::<usize>()))),
             ("tree", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse))))),
             ("tree_of_any", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse_full))))),
             ("serde_yaml_ng", Box::new(|| timed(|| texts().for_each(|text| drop(black_box(to_json(text))))))),
-            ("read_and_tree", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse)))),
-            ("read_and_tree_of_any", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse_full)))),
+            ("read_and_tree", Box::new(|| timed(|| read_and_parse(corpus, yaml::parse)))),
+            ("read_and_tree_of_any", Box::new(|| timed(|| read_and_parse(corpus, yaml::parse_full)))),
             (
                 "validate",
-                Box::new(|| timed(|| validate::run(compiler, &loaded.folder, &loaded.paths, Threads::One))),
+                Box::new(|| timed(|| validate::run(compiler, &corpus.folder, &corpus.paths, Threads::One))),
             ),
         ];
         run(&steps, repeat)
@@ -80,16 +80,16 @@ pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
 
 /// Times each phase of validating. The rest of `analyze` is checks and secrets.
 pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
-    with_compiler(root, |loaded, compiler| {
+    with_compiler(root, |corpus, compiler| {
         let analyze = || -> Vec<_> {
-            let all = loaded.paths.iter().enumerate();
-            all.map(|(index, path)| compiler.analyze(index, path, loaded)).collect()
+            let all = corpus.paths.iter().enumerate();
+            all.map(|(index, path)| compiler.analyze(index, path, corpus)).collect()
         };
         let steps: Vec<Step<'_>> = vec![
-            ("parse", Box::new(|| timed(|| loaded.trees().count()))),
+            ("parse", Box::new(|| timed(|| corpus.trees().count()))),
             (
                 "apply",
-                Box::new(each(loaded, |text, tree| {
+                Box::new(each(corpus, |text, tree| {
                     drop(black_box(compiler.project.apply(
                         tree,
                         text,
@@ -99,12 +99,12 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
             ),
             (
                 "schema",
-                Box::new(each(loaded, |_, tree| drop(black_box(schema::check(&schema::MANIFEST, tree))))),
+                Box::new(each(corpus, |_, tree| drop(black_box(schema::check(&schema::MANIFEST, tree))))),
             ),
-            ("decode", Box::new(each(loaded, |_, tree| drop(black_box(tree.root().decode::<Manifest>()))))),
+            ("decode", Box::new(each(corpus, |_, tree| drop(black_box(tree.root().decode::<Manifest>()))))),
             (
                 "sql",
-                Box::new(each(loaded, |_, tree| {
+                Box::new(each(corpus, |_, tree| {
                     drop(black_box(query(tree.root()).map(|(text, detail)| sql::read(text, detail))));
                 })),
             ),
@@ -123,23 +123,26 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
 
 /// Returns a step that processes all trees. The trees are parsed anew for each run, outside of the measured time.
 fn each<'a>(
-    loaded: &'a Loaded,
+    corpus: &'a InMemoryCorpus,
     work: impl Fn(&'a str, &mut yaml::Tree<'a>) + 'a,
 ) -> impl Fn() -> Duration + 'a {
     move || {
-        let mut trees: Vec<_> = loaded.trees().collect();
+        let mut trees: Vec<_> = corpus.trees().collect();
         timed(|| trees.iter_mut().for_each(|(text, tree)| work(text, tree)))
     }
 }
 
-fn with_compiler(root: &Path, work: impl FnOnce(&Loaded, &Compiler<'_>) -> Value) -> io::Result<Value> {
-    let loaded = Loaded::new(root)?;
+fn with_compiler(
+    root: &Path,
+    work: impl FnOnce(&InMemoryCorpus, &Compiler<'_>) -> Value,
+) -> io::Result<Value> {
+    let corpus = InMemoryCorpus::new(root)?;
     let text = validate::project_text(root)?;
     let project = validate::read_project(&text)?;
     let compiler = validate::compiler(&project, &text);
-    let mut result = work(&loaded, &compiler);
-    result["files"] = loaded.texts.len().into();
-    result["bytes"] = loaded.texts.iter().map(String::len).sum::<usize>().into();
+    let mut result = work(&corpus, &compiler);
+    result["files"] = corpus.texts.len().into();
+    result["bytes"] = corpus.texts.iter().map(String::len).sum::<usize>().into();
     Ok(result)
 }
 
@@ -171,9 +174,9 @@ fn parse(text: &str, parse: Parse) {
     drop(black_box(parse(FileId(0), text)));
 }
 
-fn read_and_parse(loaded: &Loaded, how: Parse) {
-    for path in &loaded.paths {
-        parse(&loaded.folder.load(path).expect("it was read before"), how);
+fn read_and_parse(corpus: &InMemoryCorpus, how: Parse) {
+    for path in &corpus.paths {
+        parse(&corpus.folder.load(path).expect("the file was read before"), how);
     }
 }
 

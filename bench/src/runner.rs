@@ -1,12 +1,12 @@
 //! Measures a Runner: submits and checks per second beside the limits of the disk and the databases, the cost of a
 //! million stored executions, and the time from a submit until spark-submit runs.
 
-mod bare;
 mod calls;
 mod disk;
-mod kept;
+mod history;
 mod load;
-mod served;
+mod plain_inserts;
+mod server;
 mod start;
 
 use std::error::Error;
@@ -24,11 +24,11 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-pub use served::serve;
+pub use server::serve;
 
 use calls::{Times, rate};
 use load::Load;
-use served::Server;
+use server::Server;
 
 /// The result of a measurement. Any error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -45,7 +45,7 @@ pub struct Options {
     /// Duration of each measurement in each round.
     pub time: Duration,
     /// Number of stored executions that have ended.
-    pub kept: u32,
+    pub stored: u32,
     /// Number of executions to start one after the other.
     pub starts: usize,
     pub postgres: bool,
@@ -59,31 +59,39 @@ pub async fn measure(options: &Options) -> Result<Value> {
         databases.push(("postgres", Databases::postgres()));
     }
     let rates = rates(options, folder.path(), &databases).await?;
-    let mut kept = Map::new();
+    let mut history = Map::new();
     for (name, databases) in &databases {
-        kept.insert((*name).to_owned(), kept::measure(&databases.kept, options.kept, options.time).await?);
+        history.insert(
+            (*name).to_owned(),
+            history::measure(&databases.history, options.stored, options.time).await?,
+        );
     }
     let start = start::measure(&options.dcp, options.starts).await?;
-    Ok(json!({ "clients": CLIENTS, "rates": rates, "kept": kept, "start": start }))
+    Ok(json!({ "clients": CLIENTS, "rates": rates, "history": history, "start": start }))
 }
 
 /// Databases by purpose, so that no measurement sees the rows of another.
 struct Databases {
     store: String,
-    served: String,
-    bare: String,
-    kept: String,
+    server: String,
+    plain_inserts: String,
+    history: String,
 }
 
 impl Databases {
     fn sqlite(folder: &Path) -> Self {
         let path = |name: &str| folder.join(name).join("runs.db").to_string_lossy().into_owned();
-        Self { store: path("store"), served: path("served"), bare: path("bare"), kept: path("kept") }
+        Self {
+            store: path("store"),
+            server: path("server"),
+            plain_inserts: path("plain_inserts"),
+            history: path("history"),
+        }
     }
 
     fn postgres() -> Self {
         let new = dcp_tests::postgres::durable_database;
-        Self { store: new(), served: new(), bare: new(), kept: new() }
+        Self { store: new(), server: new(), plain_inserts: new(), history: new() }
     }
 }
 
@@ -98,72 +106,72 @@ async fn open(database: &str) -> Result<Store> {
 /// them.
 async fn rates(options: &Options, folder: &Path, databases: &[(&str, Databases)]) -> Result<Value> {
     let load = Arc::new(Load::new());
-    let mut contenders = Vec::new();
+    let mut benches = Vec::new();
     for (name, databases) in databases {
-        contenders.push(Contender::new(name, databases, Arc::clone(&load)).await?);
+        benches.push(DatabaseBench::new(name, databases, Arc::clone(&load)).await?);
     }
     let mut found = Map::new();
-    let mut note = |name: &str, values: Vec<(&str, f64)>| {
+    let mut add_values = |name: &str, values: Vec<(&str, f64)>| {
         let of = found.entry(name).or_insert_with(|| json!({}));
-        for (what, value) in values {
-            match of[what].as_array_mut() {
+        for (metric, value) in values {
+            match of[metric].as_array_mut() {
                 Some(values) => values.push(value.into()),
-                None => of[what] = json!([value]),
+                None => of[metric] = json!([value]),
             }
         }
     };
     for _ in 0..options.rounds {
-        note("disk", disk::flushes(&folder.join("flushed"), options.time)?.named("flushes"));
-        for contender in &mut contenders {
-            let values = contender.round(options.time).await?;
-            note(contender.name, values);
+        add_values("disk", disk::flushes(&folder.join("flushed"), options.time)?.metrics("flushes"));
+        for bench in &mut benches {
+            let values = bench.measure_round(options.time).await?;
+            add_values(bench.name, values);
         }
     }
     Ok(found.into())
 }
 
 /// A database, and the clients that measure it.
-struct Contender<'a> {
+struct DatabaseBench<'a> {
     name: &'a str,
     load: Arc<Load>,
     store: Store,
-    bare: bare::Bare,
+    plain_inserts: plain_inserts::PlainInserts,
     /// The server stops when this is dropped.
     _server: Server,
     clients: Arc<Vec<Remote>>,
     /// Clients of the health service, whose calls need no database.
-    empty: Arc<Vec<HealthClient<Channel>>>,
+    health_clients: Arc<Vec<HealthClient<Channel>>>,
 }
 
-impl<'a> Contender<'a> {
+impl<'a> DatabaseBench<'a> {
     async fn new(name: &'a str, databases: &Databases, load: Arc<Load>) -> Result<Self> {
         let store = open(&databases.store).await?;
         store.register(load::OWNER).await?;
-        let bare = bare::Bare::open(&databases.bare, &load).await?;
-        let server = Server::start(&databases.served)?;
+        let plain_inserts = plain_inserts::PlainInserts::open(&databases.plain_inserts, &load).await?;
+        let server = Server::start(&databases.server)?;
         let clients = (0..CLIENTS).map(|_| server.client()).collect::<Result<_>>()?;
-        let empty = (0..CLIENTS).map(|_| server.health()).collect::<Result<_>>()?;
-        let (clients, empty) = (Arc::new(clients), Arc::new(empty));
-        Ok(Self { name, load, store, bare, _server: server, clients, empty })
+        let health_clients = (0..CLIENTS).map(|_| server.health()).collect::<Result<_>>()?;
+        let (clients, health_clients) = (Arc::new(clients), Arc::new(health_clients));
+        Ok(Self { name, load, store, plain_inserts, _server: server, clients, health_clients })
     }
 
-    async fn round(&mut self, time: Duration) -> Result<Vec<(&'static str, f64)>> {
-        let mut found = vec![("bare", self.bare.rate(&self.load, CLIENTS, time).await?)];
+    async fn measure_round(&mut self, time: Duration) -> Result<Vec<(&'static str, f64)>> {
+        let mut found = vec![("plain_inserts", self.plain_inserts.rate(&self.load, CLIENTS, time).await?)];
         let (store, load) = (self.store.clone(), Arc::clone(&self.load));
         let submit = move |_| {
             let (store, new) = (store.clone(), load.new_execution());
-            async move { fresh(&store.submit(new).await?) }
+            async move { expect_new(&store.submit(new).await?) }
         };
         found.push(("store", rate(CLIENTS, time, submit).await?));
         let (clients, load) = (Arc::clone(&self.clients), Arc::clone(&self.load));
         let submit = move |client: usize| {
             let (clients, submit) = (Arc::clone(&clients), load.submit());
-            async move { fresh(&clients[client].submit(submit).await?) }
+            async move { expect_new(&clients[client].submit(submit).await?) }
         };
         found.push(("submits", rate(CLIENTS, time, submit).await?));
-        let empty = Arc::clone(&self.empty);
+        let health_clients = Arc::clone(&self.health_clients);
         let call = move |client: usize| {
-            let mut client = empty[client].clone();
+            let mut client = health_clients[client].clone();
             async move {
                 client.check(HealthCheckRequest::default()).await?;
                 Ok(())
@@ -176,37 +184,37 @@ impl<'a> Contender<'a> {
         let check = move |client: usize| {
             let (clients, ids) = (Arc::clone(&clients), Arc::clone(&all));
             async move {
-                clients[client].check(load::any(&ids)).await?;
+                clients[client].check(load::random_element(&ids)).await?;
                 Ok(())
             }
         };
         found.push(("checks", rate(CLIENTS, time, check).await?));
-        found.extend(self.alone(&ids, time).await?);
+        found.extend(self.measure_single_client(&ids, time).await?);
         Ok(found)
     }
 
     /// Measures the latency of a single client without concurrent calls.
-    async fn alone(&self, ids: &[Id], time: Duration) -> Result<Vec<(&'static str, f64)>> {
+    async fn measure_single_client(&self, ids: &[Id], time: Duration) -> Result<Vec<(&'static str, f64)>> {
         let client = &self.clients[0];
-        let submits = Times::of(time, async || fresh(&client.submit(self.load.submit()).await?));
-        let mut found = submits.await?.named("one_submit");
-        let checks = Times::of(time, async || {
-            client.check(load::any(ids)).await?;
+        let submits = Times::measure(time, async || expect_new(&client.submit(self.load.submit()).await?));
+        let mut found = submits.await?.metrics("one_submit");
+        let checks = Times::measure(time, async || {
+            client.check(load::random_element(ids)).await?;
             Ok(())
         });
-        found.extend(checks.await?.named("one_check"));
-        let mut empty = self.empty[0].clone();
-        let calls = Times::of(time, async || {
-            empty.check(HealthCheckRequest::default()).await?;
+        found.extend(checks.await?.metrics("one_check"));
+        let mut health_client = self.health_clients[0].clone();
+        let calls = Times::measure(time, async || {
+            health_client.check(HealthCheckRequest::default()).await?;
             Ok(())
         });
-        found.extend(calls.await?.named("one_empty"));
+        found.extend(calls.await?.metrics("one_empty"));
         Ok(found)
     }
 }
 
-fn fresh(submitted: &Submitted) -> Result<()> {
-    if submitted.fresh { Ok(()) } else { Err("a submit was taken for another one".into()) }
+fn expect_new(submitted: &Submitted) -> Result<()> {
+    if submitted.fresh { Ok(()) } else { Err("a submit returned an existing execution".into()) }
 }
 
 fn now() -> Timestamp {

@@ -8,7 +8,7 @@ use dcp_compiler::diag::Severity;
 use dcp_compiler::sql;
 
 #[test]
-fn nothing_is_wrong_with_it() {
+fn corpus_is_valid() {
     let project = validate::read_project(PROJECT).expect("the project file is good");
     let compiler = validate::compiler(&project, PROJECT);
     for seed in [SEED, 1] {
@@ -25,13 +25,17 @@ fn nothing_is_wrong_with_it() {
         assert_eq!(jobs, BTreeSet::from(["jar", "pyspark", "sql", "stream"]));
         let runs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.run.name()).collect();
         assert_eq!(runs, BTreeSet::from(["continuous", "manual", "onAssets", "schedule"]));
-        assert!(done.graph.edges.len() > 200, "few read what others write: {}", done.graph.edges.len());
+        assert!(
+            done.graph.edges.len() > 200,
+            "few workloads read outputs of others: {}",
+            done.graph.edges.len()
+        );
     }
 }
 
 #[test]
-fn all_sql_of_it_is_understood() {
-    let understood = |text: &str| {
+fn sql_of_the_corpus_is_parsed() {
+    let is_parsed = |text: &str| {
         let parsed = dcp_compiler::yaml::parse(dcp_compiler::source::FileId(0), text);
         let root = parsed.documents[0].root();
         let query = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]));
@@ -42,18 +46,18 @@ fn all_sql_of_it_is_understood() {
     };
     for index in 0..300 {
         let file = corpus::manifest(SEED, index);
-        assert!(understood(&file.text), "{}", file.text);
+        assert!(is_parsed(&file.text), "{}", file.text);
     }
 }
 
 #[test]
-fn its_manifests_are_as_long_as_people_write_them() {
+fn manifests_have_a_realistic_length() {
     let bytes: usize = (0..2000).map(|index| corpus::manifest(SEED, index).text.len()).sum();
     assert!((900..=960).contains(&(bytes / 2000)), "{} bytes on average", bytes / 2000);
 }
 
 #[test]
-fn it_is_the_same_every_time() {
+fn same_seed_gives_the_same_manifest() {
     for index in [0, 17, 99_999] {
         assert_eq!(corpus::manifest(SEED, index), corpus::manifest(SEED, index));
     }

@@ -43,7 +43,7 @@ def figures(**changed):
     """Returns figures of a Runner that just meets every goal, except the changed ones."""
     disk = {"flushes": [900.0, 1000.0, 1200.0], "flush_median": [0.001], "flush_p99": [0.004]}
     rates = {
-        "bare": [4000.0],
+        "plain_inserts": [4000.0],
         "store": [3000.0],
         "submits": [2000.0],
         "checks": [17_500.0],
@@ -57,11 +57,11 @@ def figures(**changed):
         "one_check_p99": [0.02],
     } | changed
     lists = {f"list_{name}": 0.002 for name in ("all", "domain", "workload", "failed", "ended", "live")}
-    kept = {"count": 1_000_000, "memory": 30.0, "memory_of_none": 20.0, "check": 0.0003, "check_p99": 0.001, "submits": 1900.0} | lists
+    history = {"count": 1_000_000, "memory": 30.0, "memory_of_none": 20.0, "check": 0.0003, "check_p99": 0.001, "submits": 1900.0} | lists
     return {
         "clients": 64,
         "rates": {"disk": disk, "sqlite": rates, "postgres": rates},
-        "kept": {"sqlite": kept, "postgres": kept},
+        "history": {"sqlite": history, "postgres": history},
         "start": {"submitted": 0.030, "by_hand": 0.004, "starts": 30},
     }
 

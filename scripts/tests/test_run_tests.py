@@ -30,7 +30,7 @@ sys.dont_write_bytecode = True
 run_tests = load()
 
 PASSES = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.01s"
-RUNNING = "     Running tests/house.rs (target/debug/deps/house-0123456789abcdef)"
+RUNNING = "     Running tests/conventions.rs (target/debug/deps/conventions-0123456789abcdef)"
 
 
 def counted(reader, text):
@@ -74,9 +74,9 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         self.assertEqual(counted(run_tests.Cargo(), text), (4, 2, 1, names))
 
     def test_crashed_binary_is_a_failure(self):
-        died = ["failed: house: exited without a result"]
+        died = ["failed: conventions: exited without a result"]
         self.assertEqual(counted(run_tests.Cargo(), RUNNING), (0, 1, 0, died))
-        again = RUNNING.replace("house", "cli")
+        again = RUNNING.replace("conventions", "cli")
         self.assertEqual(counted(run_tests.Cargo(), f"{RUNNING}\n{again}\n{PASSES}"), (3, 1, 0, died))
 
 
@@ -124,7 +124,7 @@ class Totals(unittest.TestCase):
     def test_failure_fails_and_other_groups_still_run(self):
         failing = shell(RUNNING, "test a ... FAILED", PASSES.replace("0 failed", "1 failed"), code=101)
         code, lines = outcome({"unit": [failing], "spark": [shell(PASSES)]})
-        self.assertEqual((code, lines[0], lines[-1]), (1, "unit: failed: house: a", "6 passed, 1 failed, 0 skipped"))
+        self.assertEqual((code, lines[0], lines[-1]), (1, "unit: failed: conventions: a", "6 passed, 1 failed, 0 skipped"))
 
     def test_failed_command_without_failed_tests_fails(self):
         code, lines = outcome({"unit": [shell("error: could not compile", code=101), shell(PASSES)]})
@@ -146,7 +146,7 @@ class Totals(unittest.TestCase):
         step = shell(RUNNING, "test a ... ignored", PASSES.replace("0 ignored", "1 ignored"))
         for ci, expected in (("", 0), ("false", 0), ("true", 1), ("1", 1)):
             code, lines = outcome({"unit": [step]}, CI=ci)
-            self.assertEqual((code, lines[0]), (expected, "unit: skipped: house: a"))
+            self.assertEqual((code, lines[0]), (expected, "unit: skipped: conventions: a"))
             self.assertIn("SKIPPED", lines[1])
             self.assertEqual(lines[-1], "3 passed, 0 failed, 1 skipped")
 

@@ -18,7 +18,7 @@ use dcp_model::manifest;
 use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::store::Store;
 use dcp_server::Services;
-use dcp_tests::machine::local;
+use dcp_tests::fake_spark::local_backend;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
@@ -32,13 +32,17 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         return Err("see the top of bin/runner.rs".into());
     };
     let folder = Path::new(folder);
-    let local = local(folder, supervisor);
+    let local = local_backend(folder, supervisor);
     let place = local.location_id()?;
     let (panics, die_at) = match die_at.strip_prefix("panic:") {
         Some(step) => (true, step),
         None => (false, die_at.as_str()),
     };
-    let compute = Arc::new(Mortal { inner: local, left: Arc::new(AtomicI64::new(die_at.parse()?)), panics });
+    let compute = Arc::new(CrashingCompute {
+        inner: local,
+        steps_left: Arc::new(AtomicI64::new(die_at.parse()?)),
+        panics,
+    });
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.poll_interval = Duration::from_millis(100);
@@ -62,15 +66,15 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
 
 /// A backend that kills the process, or panics, after a number of steps.
 #[derive(Debug, Clone)]
-struct Mortal<C> {
+struct CrashingCompute<C> {
     inner: C,
-    left: Arc<AtomicI64>,
+    steps_left: Arc<AtomicI64>,
     panics: bool,
 }
 
-impl<C> Mortal<C> {
+impl<C> CrashingCompute<C> {
     fn step(&self) {
-        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+        if self.steps_left.fetch_sub(1, Ordering::SeqCst) == 1 {
             assert!(!self.panics, "a test asked for a panic at this step");
             let _ = kill_process(getpid(), Signal::KILL);
         }
@@ -78,7 +82,7 @@ impl<C> Mortal<C> {
 }
 
 #[async_trait]
-impl<C: Compute + Clone + 'static> Compute for Mortal<C> {
+impl<C: Compute + Clone + 'static> Compute for CrashingCompute<C> {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

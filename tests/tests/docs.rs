@@ -15,13 +15,13 @@ const MAX_PARAGRAPH_WIDTH: usize = 100;
 const MAX_LINES: usize = 66;
 
 #[test]
-fn every_code_has_a_page_of_its_own_and_every_page_a_code() {
+fn every_code_has_one_page_and_every_page_a_code() {
     let codes: BTreeSet<String> = Code::all().iter().map(|info| format!("{}.md", info.code)).collect();
     assert_eq!(codes, pages(), "docs/diagnostics has one page for each code, and nothing else");
 }
 
 #[test]
-fn pages_have_the_shape_that_explain_shows() {
+fn pages_have_the_format_that_explain_expects() {
     let mut wrong = Vec::new();
     for info in Code::all() {
         let page = page(info.code);
@@ -59,7 +59,7 @@ fn pages_have_the_shape_that_explain_shows() {
 }
 
 #[test]
-fn examples_show_the_problem_and_what_to_do_mends_it() {
+fn examples_show_the_problem_and_remedies_solve_it() {
     let mut wrong = Vec::new();
     let mut tested = 0;
     for info in Code::all() {
@@ -70,12 +70,12 @@ fn examples_show_the_problem_and_what_to_do_mends_it() {
         for files in examples {
             let found = compile(&files);
             if !found.iter().any(|diagnostic| diagnostic.code == info.code) {
-                wrong.push(format!("{}: the example does not show it, but {}", info.code, told(&found)));
+                wrong.push(format!("{}: the example does not show it, but {}", info.code, describe(&found)));
             }
             let others: Vec<_> =
                 found.into_iter().filter(|d| d.code != info.code && d.severity != Severity::Note).collect();
             if !others.is_empty() {
-                wrong.push(format!("{}: the example has other faults: {}", info.code, told(&others)));
+                wrong.push(format!("{}: the example has other problems: {}", info.code, describe(&others)));
             }
         }
         for files in remedies {
@@ -84,7 +84,7 @@ fn examples_show_the_problem_and_what_to_do_mends_it() {
                 .filter(|found| found.code == info.code || found.severity != Severity::Note)
                 .collect();
             if !found.is_empty() {
-                wrong.push(format!("{}: what to do leaves {}", info.code, told(&found)));
+                wrong.push(format!("{}: the remedy leaves {}", info.code, describe(&found)));
             }
         }
     }
@@ -94,19 +94,19 @@ fn examples_show_the_problem_and_what_to_do_mends_it() {
 }
 
 #[test]
-fn the_references_begin_with_what_compiles() {
+fn examples_of_the_references_compile() {
     for text in [schema::reference::manifest(), schema::reference::project()] {
         let intro = text.split("\n## ").next().unwrap_or_default();
         let shown = projects(intro);
         assert_eq!(shown.len(), 1);
         let found = shown.iter().flat_map(compile).filter(|found| found.code != Code::UNUSED_OVERLAY);
-        assert_eq!(told(&found.collect::<Vec<_>>()), "nothing");
+        assert_eq!(describe(&found.collect::<Vec<_>>()), "nothing");
     }
 }
 
 /// Generated files are committed, each at its path.
 #[test]
-fn what_is_generated_is_up_to_date() {
+fn generated_files_are_up_to_date() {
     let mut stale = Vec::new();
     for (path, text) in [
         ("schemas/manifest.json", schema::MANIFEST.text()),
@@ -142,7 +142,8 @@ fn submit() -> String {
         Body::CoreEtlJob(job) => Some(job),
         _ => None,
     });
-    let body = serde_json::json!({"token": "orders-2026-11-21", "definition": job.expect("it compiles")});
+    let body =
+        serde_json::json!({"token": "orders-2026-11-21", "definition": job.expect("the manifest has a job")});
     format!("{body:#}\n")
 }
 
@@ -224,12 +225,12 @@ fn compile(files: &Files) -> Vec<Diagnostic> {
     dcp_tests::compile(files, None).diagnostics
 }
 
-fn told(found: &[Diagnostic]) -> String {
-    let tell = |diagnostic: &Diagnostic| format!("{} {}", diagnostic.code, diagnostic.message);
+fn describe(found: &[Diagnostic]) -> String {
+    let line = |diagnostic: &Diagnostic| format!("{} {}", diagnostic.code, diagnostic.message);
     if found.is_empty() {
         "nothing".to_owned()
     } else {
-        found.iter().map(tell).collect::<Vec<_>>().join("; ")
+        found.iter().map(line).collect::<Vec<_>>().join("; ")
     }
 }
 

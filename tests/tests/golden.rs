@@ -25,8 +25,8 @@ fn cases(folder: &str) -> Vec<PathBuf> {
     let mut cases = Vec::new();
     let mut folders = vec![folder];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the folder is there") {
-            let path = entry.expect("it can be listed").path();
+        for entry in std::fs::read_dir(&folder).expect("the folder exists") {
+            let path = entry.expect("the folder can be listed").path();
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.extension().is_some_and(|extension| extension == "yaml") => cases.push(path),
@@ -56,7 +56,7 @@ fn finish(failures: &[String]) {
 }
 
 #[test]
-fn diagnostics_are_as_the_cases_expect() {
+fn diagnostics_match_the_cases() {
     let mut failures = Vec::new();
     for path in cases("diagnostics") {
         let text = std::fs::read_to_string(&path).expect("a case can be read");
@@ -76,7 +76,7 @@ fn diagnostics_are_as_the_cases_expect() {
 }
 
 #[test]
-fn primitives_and_dags_are_as_the_cases_expect() {
+fn primitives_and_dags_match_the_cases() {
     let mut failures = Vec::new();
     for path in cases("primitives") {
         let text = std::fs::read_to_string(&path).expect("a case can be read");
@@ -103,7 +103,7 @@ fn primitives_and_dags_are_as_the_cases_expect() {
 }
 
 #[test]
-fn stored_analyses_are_linked_as_fresh_ones() {
+fn stored_analyses_link_like_fresh_ones() {
     let project = Project::none();
     let compiler = Compiler {
         project: &project,
@@ -125,9 +125,9 @@ fn stored_analyses_are_linked_as_fresh_ones() {
             let elsewhere = index + 1000;
             let analysis = compiler.analyze(elsewhere, manifests[index], &files);
             let stored = Stored::of(elsewhere, &analysis)?;
-            let text = serde_json::to_string(&stored).expect("it can be written");
-            let stored: Stored = serde_json::from_str(&text).expect("it can be read");
-            Some(stored.restore(index, manifests[index]).expect("it is consistent"))
+            let text = serde_json::to_string(&stored).expect("the file can be written");
+            let stored: Stored = serde_json::from_str(&text).expect("the analysis can be read");
+            Some(stored.restore(index, manifests[index]).expect("the analysis is consistent"))
         };
         let fresh = compiler.link((0..manifests.len()).map(analyze).collect());
         let restored = (0..manifests.len()).map(|index| stored(index).unwrap_or_else(|| analyze(index)));
@@ -179,7 +179,7 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
     };
     let streaming = continuous.map(Streaming::of);
     let policy = Policy::of(job, streaming.as_ref());
-    let id = Id::parse("a1").expect("it is one");
+    let id = Id::parse("a1").expect("the id is valid");
     let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
     apply_event(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
     let input = Input {
@@ -194,14 +194,17 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
             for map in &mut application.spec.config_map_specs {
                 map.data.retain(|name, _| Path::new(name).extension().is_none_or(|it| it != "py"));
             }
-            format!("{}\n", serde_json::to_string_pretty(&application).expect("it is plain data"))
+            format!(
+                "{}\n",
+                serde_json::to_string_pretty(&application).expect("the application is plain data")
+            )
         }
         Err(unfit) => format!("{unfit}\n"),
     }
 }
 
 #[test]
-fn applications_are_as_the_cases_expect() {
+fn applications_match_the_cases() {
     let mut failures = Vec::new();
     for path in cases("primitives") {
         let text = std::fs::read_to_string(&path).expect("a case can be read");
@@ -229,11 +232,11 @@ fn applications_are_as_the_cases_expect() {
 }
 
 #[test]
-fn examples_have_nothing_wrong_with_them() {
+fn examples_have_no_diagnostics() {
     let root = workspace().join("examples");
     let mut projects = 0;
-    for entry in std::fs::read_dir(&root).expect("there are examples") {
-        let folder = entry.expect("it can be listed").path();
+    for entry in std::fs::read_dir(&root).expect("the folder exists") {
+        let folder = entry.expect("the folder can be listed").path();
         if !folder.join("dcp.yaml").exists() {
             continue;
         }
@@ -242,12 +245,15 @@ fn examples_have_nothing_wrong_with_them() {
         let mut folders = vec![folder.clone()];
         while let Some(at) = folders.pop() {
             for entry in std::fs::read_dir(&at).expect("the folder can be read") {
-                let path = entry.expect("it can be listed").path();
+                let path = entry.expect("the folder can be listed").path();
                 if path.is_dir() {
                     folders.push(path);
                 } else if let Ok(text) = std::fs::read_to_string(&path) {
-                    let name =
-                        path.strip_prefix(&folder).expect("it is below").to_string_lossy().into_owned();
+                    let name = path
+                        .strip_prefix(&folder)
+                        .expect("the file is below the folder")
+                        .to_string_lossy()
+                        .into_owned();
                     files.insert(name, text);
                 }
             }

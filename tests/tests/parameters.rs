@@ -25,15 +25,15 @@ fn with(given: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Vec<String>>
 }
 
 #[test]
-fn defaults_stand_in_for_what_is_not_given() {
-    let values = with(&[("count", "-7")]).expect("they fit");
-    let said: Vec<&str> = values.values().map(String::as_str).collect();
+fn missing_parameters_get_their_defaults() {
+    let values = with(&[("count", "-7")]).expect("the values are valid");
+    let texts: Vec<&str> = values.values().map(String::as_str).collect();
     assert_eq!(values.len(), 7);
-    assert_eq!(said, ["2026-01-31T12:00:00Z", "-7", "2026-01-31", "2026-01-30", "false", "", "0.5"]);
+    assert_eq!(texts, ["2026-01-31T12:00:00Z", "-7", "2026-01-31", "2026-01-30", "false", "", "0.5"]);
 }
 
 #[test]
-fn all_that_is_wrong_is_said() {
+fn all_problems_are_reported() {
     let given = [
         ("nmae", "x"),
         ("count", "3.5"),
@@ -42,7 +42,7 @@ fn all_that_is_wrong_is_said() {
         ("at", "noon"),
         ("day", "31.1.2026"),
     ];
-    let said = with(&given).expect_err("nothing fits");
+    let messages = with(&given).expect_err("all values are invalid");
     let expected = [
         "the job has no parameter `nmae`: did you mean `name`?",
         "`at` is \"noon\", and has to be a timestamp such as 2026-01-31T12:00:00Z",
@@ -51,11 +51,11 @@ fn all_that_is_wrong_is_said() {
         "`full` is \"yes\", and has to be `true` or `false`",
         "`rate` is \"NaN\", and has to be a number",
     ];
-    assert_eq!(said, expected);
-    let missing = values(&job(), &BTreeMap::new(), "run-1").expect_err("two are not given");
-    let said: Vec<&str> = missing.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(messages, expected);
+    let missing = values(&job(), &BTreeMap::new(), "run-1").expect_err("two parameters are missing");
+    let messages: Vec<&str> = missing.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(
-        said,
+        messages,
         [
             "`day` is not given, and has no default",
             "`due` comes from the schedule, and this run has none: give it",
@@ -64,13 +64,13 @@ fn all_that_is_wrong_is_said() {
 }
 
 #[test]
-fn a_parameter_for_the_identifier_of_the_run_is_filled_in() {
+fn run_id_parameter_is_filled_in() {
     let job = dcp_tests::job(
         "  job:\n    sql:\n      query: SELECT :run\n      parameters: {run: {type: string, run: runId}}\n",
     );
     let value = |given: &[(&str, &str)]| {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        values(&job, &given.collect(), "run-1").expect("it has a value")["run"].value.clone()
+        values(&job, &given.collect(), "run-1").expect("the parameter has a value")["run"].value.clone()
     };
     assert_eq!(value(&[]), "run-1");
     assert_eq!(value(&[("run", "scheduled__2026-11-21")]), "scheduled__2026-11-21");
@@ -78,14 +78,14 @@ fn a_parameter_for_the_identifier_of_the_run_is_filled_in() {
 
 proptest! {
     #[test]
-    fn nothing_that_is_given_makes_it_panic(name in ".{0,20}", value in ".{0,40}") {
+    fn arbitrary_parameters_cause_no_panic(name in ".{0,20}", value in ".{0,40}") {
         _ = with(&[(&name, &value)]);
     }
 
     #[test]
-    fn what_fits_is_kept_as_it_was_written(count in any::<i64>(), name in ".{0,40}") {
+    fn valid_values_are_not_changed(count in any::<i64>(), name in ".{0,40}") {
         let count = count.to_string();
-        let values = with(&[("count", &count), ("name", &name)]).expect("they fit");
+        let values = with(&[("count", &count), ("name", &name)]).expect("the values are valid");
         prop_assert_eq!(&values["count"], &count);
         prop_assert_eq!(&values["name"], &name);
     }

@@ -103,7 +103,7 @@ proptest! {
     }
 
     #[test]
-    fn how_it_is_written_does_not_matter(text in manifest()) {
+    fn comments_and_line_ends_do_not_matter(text in manifest()) {
         let commented = text.replace('\n', "\n# a comment\n\n");
         prop_assert_eq!(bytes(&one(&text)), bytes(&one(&commented)));
         let crlf = text.replace('\n', "\r\n");
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn primitives_read_as_they_are_written(text in manifest()) {
+    fn primitives_round_trip(text in manifest()) {
         for primitive in one(&text).primitives {
             let text = primitive.body.canonical();
             let again = Body::parse(primitive.address.kind, &text).expect("what was written can be read");
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn damage_is_survived(text in manifest(), cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), "\\PC{0,6}|[\\t\\n:{}\\[\\]&*!|>'\"%@`#,-]{0,4}"), 1..4)) {
+    fn damaged_manifest_causes_no_panic(text in manifest(), cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), "\\PC{0,6}|[\\t\\n:{}\\[\\]&*!|>'\"%@`#,-]{0,4}"), 1..4)) {
         let mut damaged = text;
         for (from, length, insert) in cuts {
             let boundaries: Vec<usize> = damaged.char_indices().map(|(at, _)| at).chain([damaged.len()]).collect();
@@ -136,14 +136,14 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_survived(text in any::<String>()) {
+    fn arbitrary_text_causes_no_panic(text in any::<String>()) {
         check_places(&one(&text));
     }
 }
 
 /// Writing out the default values changes nothing.
 #[test]
-fn a_default_may_be_spelt_out() {
+fn explicit_defaults_change_nothing() {
     let short = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: b, owner: c}\nspec:\n  engine: {version: \"4.1\"}\n  \
                  job: {sql: {query: SELECT 1 AS one}}\n  run: {schedule: {cron: \"@daily\"}}\n";
     let long = short
@@ -160,10 +160,10 @@ fn a_default_may_be_spelt_out() {
 }
 
 #[test]
-fn golden_primitives_read_as_they_are_written() {
+fn golden_primitives_round_trip() {
     for name in ["quickstart", "everything", "streams"] {
         let text = std::fs::read_to_string(workspace().join(format!("tests/golden/primitives/{name}.yaml")))
-            .expect("the case is there");
+            .expect("the case exists");
         let compilation = compile(&split_files(&text), None);
         assert!(!compilation.primitives.is_empty(), "{name} compiles");
         for primitive in &compilation.primitives {
@@ -175,18 +175,18 @@ fn golden_primitives_read_as_they_are_written() {
 }
 
 #[test]
-fn a_bad_manifest_does_not_hide_the_others() {
+fn invalid_manifest_does_not_hide_problems_of_others() {
     let bad = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a\n";
     let wrong = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: A, domain: b, owner: c}\nspec: {}\n";
     let files = [("1.yaml", bad), ("2.yaml", wrong), ("3.yaml", ""), ("4.yaml", "- x\n"), ("5.yaml", wrong)];
     let compilation = compile(&files.map(|(name, text)| (name.to_owned(), text.to_owned())).into(), None);
     for (name, _) in files {
-        let said = compilation
+        let is_reported = compilation
             .diagnostics
             .iter()
             .filter_map(Diagnostic::primary)
             .any(|span| &*compilation.sources.get(span.file).path == name);
-        assert!(said, "nothing is said of {name}");
+        assert!(is_reported, "{name} has no diagnostic");
     }
     assert!(compilation.primitives.is_empty());
 }
@@ -243,21 +243,21 @@ fn with_annotation(text: &str) -> (String, CoreEtlJob) {
             Body::ContinuousJob(_) => {}
         }
     }
-    let (dag, job) = (dag.expect("there is a DAG"), job.expect("there is a job"));
+    let (dag, job) = (dag.expect("the manifest has a DAG"), job.expect("the manifest has a job"));
     (dag.replace(&fingerprint, "all of it").replace(&fingerprint[..12], "a part of it"), job)
 }
 
 proptest! {
     #[test]
-    fn annotation_reaches_pods_as_it_is_and_the_dag_not_at_all(text in template_like()) {
+    fn annotation_reaches_pods_unchanged_and_not_the_dag(text in template_like()) {
         let (dag, job) = with_annotation(&text);
         prop_assert_eq!(dag, with_annotation("plain").0);
         let execution = Execution::new(
-            Id::parse("a1").expect("it is one"), Policy::of(&job, None), Backend::Local, Timestamp::UNIX_EPOCH,
+            Id::parse("a1").expect("the id is valid"), Policy::of(&job, None), Backend::Local, Timestamp::UNIX_EPOCH,
         );
         let values = BTreeMap::new();
         let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
-        let spec = lower(&input).expect("it fits").spec;
+        let spec = lower(&input).expect("the job can be lowered").spec;
         for (role, pod) in [("driver", &spec.driver_spec), ("executor", &spec.executor_spec)] {
             let template = pod.pod_template_spec["metadata"]["annotations"]["note"].as_str();
             let setting = spec.spark_conf.get(&format!("spark.kubernetes.{role}.annotation.note")).map(String::as_str);

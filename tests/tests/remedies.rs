@@ -13,7 +13,7 @@ fn job(resources: &str) -> CoreEtlJob {
 }
 
 /// Returns the settings of successive attempts, and the reason if no further attempt can succeed.
-fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) {
+fn adjustments(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) {
     let at = Timestamp::UNIX_EPOCH;
     let end = End::exited(at, Some(exit_code), None);
     let mut attempt = Attempt {
@@ -26,18 +26,18 @@ fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) 
         diagnosis: None,
         adjusted: BTreeMap::new(),
     };
-    let mut course = Vec::new();
+    let mut adjustments = Vec::new();
     loop {
         let verdict = judge(Evidence { end: &end, log }, job, &attempt);
         if let Some(why) = verdict.no_retry_reason {
-            return (course, why);
+            return (adjustments, why);
         }
         assert!(verdict.remedy.len() <= 1, "one thing, or nothing: {:?}", verdict.remedy);
         let Some((setting, adjustment)) = verdict.remedy.into_iter().next() else {
-            return (course, String::new());
+            return (adjustments, String::new());
         };
         assert!(!adjustment.why.is_empty());
-        course.push(format!("{setting}={}", adjustment.value));
+        adjustments.push(format!("{setting}={}", adjustment.value));
         attempt.adjusted.insert(setting, adjustment);
     }
 }
@@ -59,55 +59,56 @@ fn aborted(log: &str) -> String {
 }
 
 #[test]
-fn a_heap_grows_to_its_bound_and_no_further() {
+fn heap_grows_to_its_limit() {
     let job = job("{driver: {memory: 1g, maxMemory: 2g}, executors: {memory: 2g, maxMemory: 3g}}");
     let driver = ["spark.driver.memory=1536m", "spark.driver.memory=2048m"].map(str::to_owned).to_vec();
-    let (course_, why) = course(&job, HEAP, 1);
-    assert_eq!(course_, driver);
+    let (settings, why) = adjustments(&job, HEAP, 1);
+    assert_eq!(settings, driver);
     assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 2048 MiB");
-    let (course_, why) = course(&job, &aborted(EXECUTOR), 1);
-    assert_eq!(course_, ["spark.executor.memory=3072m"]);
+    let (settings, why) = adjustments(&job, &aborted(EXECUTOR), 1);
+    assert_eq!(settings, ["spark.executor.memory=3072m"]);
     assert_eq!(why, "`resources.executors.maxMemory` lets it have no more than 3072 MiB");
 }
 
 #[test]
-fn without_leave_nothing_grows() {
-    let (course, why) = course(&job("{}"), HEAP, 1);
-    assert!(course.is_empty());
+fn memory_does_not_grow_without_a_maximum() {
+    let (adjustments, why) = adjustments(&job("{}"), HEAP, 1);
+    assert!(adjustments.is_empty());
     assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 1024 MiB");
 }
 
 #[test]
-fn a_killed_container_gets_overhead_and_no_heap() {
-    let (course, why) = course(&job("{executors: {memory: 1g, maxMemory: 8g}}"), &aborted(KILLED), 1);
+fn killed_container_gets_more_overhead_and_no_more_heap() {
+    let (adjustments, why) =
+        adjustments(&job("{executors: {memory: 1g, maxMemory: 8g}}"), &aborted(KILLED), 1);
     let grows = [384 + 192, 864, 1024].map(|mib| format!("spark.executor.memoryOverhead={mib}m"));
-    assert_eq!(course, grows);
+    assert_eq!(adjustments, grows);
     assert_eq!(why, "it has 1024 MiB beside its heap, as much as the heap itself");
 }
 
 #[test]
 fn heap_and_overhead_stay_within_the_limit_of_the_container() {
     let overhead = job("{executors: {memory: 1g, memoryOverhead: 512m, memoryLimit: 1700m}}");
-    let (grows, why) = course(&overhead, &aborted(KILLED), 1);
+    let (grows, why) = adjustments(&overhead, &aborted(KILLED), 1);
     assert_eq!(grows, ["spark.executor.memoryOverhead=676m"]);
     assert_eq!(why, "`resources.executors.memoryLimit` lets it have no more than 676 MiB");
     let heap = job("{driver: {memory: 1g, maxMemory: 2g, memoryOverhead: 384m, memoryLimit: 2500m}}");
-    let (grows, why) = course(&heap, HEAP, 1);
+    let (grows, why) = adjustments(&heap, HEAP, 1);
     assert_eq!(grows, ["spark.driver.memory=1536m", "spark.driver.memory=2048m"]);
     assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 2048 MiB");
 }
 
 #[test]
-fn what_memory_does_not_mend_is_tried_as_it_was_or_not_at_all() {
+fn failures_unrelated_to_memory_get_no_remedy() {
     let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
-    assert_eq!(course(&job, &aborted(FETCH), 1), (vec![], String::new()));
+    assert_eq!(adjustments(&job, &aborted(FETCH), 1), (vec![], String::new()));
     let (_, why) =
-        course(&job, "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'a'\n", 1);
+        adjustments(&job, "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'a'\n", 1);
     assert_eq!(why, "the same program on the same data fails again");
 }
 
 #[test]
-fn exit_code_137_without_the_backends_word_is_retried_without_a_remedy() {
+fn exit_code_137_without_a_cause_is_retried_without_a_remedy() {
     let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
-    assert_eq!(course(&job, "", 137), (vec![], String::new()));
+    assert_eq!(adjustments(&job, "", 137), (vec![], String::new()));
 }

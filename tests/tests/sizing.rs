@@ -36,7 +36,7 @@ fn auto() -> CoreEtlJob {
 /// Returns the job with other limits, without compiling it again.
 fn bounded(job: &CoreEtlJob, bounds: Limits) -> CoreEtlJob {
     let mut job = job.clone();
-    let memory = |mib: u64| Memory::parse(&format!("{mib}m")).expect("it is one");
+    let memory = |mib: u64| Memory::parse(&format!("{mib}m")).expect("the size is valid");
     let executors = &mut job.resources.executors;
     executors.min_memory = Some(memory(bounds.memory.0));
     executors.memory = memory(bounds.memory.1);
@@ -65,10 +65,10 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn number(sizes: &Sizes, key: &str) -> Option<u64> {
     let text = &sizes.get(key)?.value;
-    Some(Memory::parse(text).map_or_else(|_| text.parse().expect("a number"), Memory::mib))
+    Some(Memory::parse(text).map_or_else(|_| text.parse().expect("the value is a number"), Memory::mib))
 }
 
-fn hold(job: &CoreEtlJob, sizes: &Sizes) -> Result<(), TestCaseError> {
+fn check_bounds(job: &CoreEtlJob, sizes: &Sizes) -> Result<(), TestCaseError> {
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
     let mib = |memory: Option<Memory>, or: Memory| memory.unwrap_or(or).mib();
     let bounds = [
@@ -99,7 +99,7 @@ struct Model {
     input_mib: u64,
     shuffle_mib: u64,
     /// Factor by which a partition grows in memory.
-    blown_up: u64,
+    memory_factor: u64,
     task_mib: u64,
     cached_mib: u64,
     kept_mib: u64,
@@ -116,14 +116,14 @@ fn model() -> impl Strategy<Value = Model> {
     (work, memory, rest).prop_map(
         |(
             (work_millis, longest_part, input_mib, shuffle_mib),
-            (blown_up, task_mib, cached_mib, kept_mib),
+            (memory_factor, task_mib, cached_mib, kept_mib),
             (garbage_percent, allocation, one_process, driver_mib),
         )| Model {
             work_millis,
             longest_part,
             input_mib,
             shuffle_mib,
-            blown_up,
+            memory_factor,
             task_mib,
             cached_mib,
             kept_mib,
@@ -152,7 +152,7 @@ impl Model {
         let pool = heap.saturating_sub(300) * 6 / 10;
         let cached = self.cached_mib.min(pool / 2);
         let share = ((pool - cached) / given.tasks_at_once).max(1);
-        let wanted = self.task_mib + self.blown_up * self.shuffle_mib / given.shuffle_partitions;
+        let wanted = self.task_mib + self.memory_factor * self.shuffle_mib / given.shuffle_partitions;
         let (held, spilled) = (wanted.min(share), wanted.saturating_sub(share));
         let live = (cached + given.tasks_at_once * held + self.kept_mib).min(heap);
         let used = live + (heap - live) * self.garbage_percent / 100;
@@ -192,24 +192,27 @@ impl Model {
 }
 
 /// Returns the values of each setting over successive runs, each sized by the runs before.
-fn course(
+fn values_over_runs(
     job: &CoreEtlJob,
     runs: usize,
     mut run: impl FnMut(usize, &Sizes) -> Measured,
 ) -> Result<BTreeMap<String, Vec<u64>>, TestCaseError> {
     let mut earlier: Vec<Measured> = Vec::new();
-    let mut course: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut values_over_runs: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for at in 0..runs {
         let sizes = size(job, &earlier);
-        hold(job, &sizes)?;
+        check_bounds(job, &sizes)?;
         for key in sizes.keys().filter(|_| at > 0) {
-            course.entry(key.clone()).or_default().push(number(&sizes, key).expect("it is there"));
+            values_over_runs
+                .entry(key.clone())
+                .or_default()
+                .push(number(&sizes, key).expect("the setting exists"));
         }
         earlier.insert(0, run(at, &sizes));
         earlier = relevant_runs(job, &earlier);
         prop_assert!(earlier.len() <= 28);
     }
-    Ok(course)
+    Ok(values_over_runs)
 }
 
 /// Returns the number of changes of a setting, and the number of reversals.
@@ -224,21 +227,21 @@ proptest! {
 
     /// Memory rises while it is short, and falls to a sufficient size once. Results stay for more runs than are stored.
     #[test]
-    fn sizes_are_found_and_stay(limits in limits(), model in model()) {
+    fn sizes_converge(limits in limits(), model in model()) {
         let job = bounded(&BASE.with(Clone::clone), limits);
-        for (key, values) in course(&job, 100, |_, sizes| model.run(&job, sizes))? {
+        for (key, values) in values_over_runs(&job, 100, |_, sizes| model.run(&job, sizes))? {
             let (count, turns) = changes(&values);
-            prop_assert!(turns <= 2 && count <= 12, "{key} goes to and fro: {values:?}");
+            prop_assert!(turns <= 2 && count <= 12, "{key} oscillates: {values:?}");
             let last = values[values.len() - 1];
-            prop_assert!(values[40..].iter().all(|value| *value == last), "{key} moves on: {values:?}");
+            prop_assert!(values[40..].iter().all(|value| *value == last), "{key} does not converge: {values:?}");
         }
     }
 
     /// Runs that differ by a tenth cause no lasting changes.
     #[test]
-    fn noise_moves_nothing(limits in limits(), model in model(), noise in prop::collection::vec(90u64..=110, 200)) {
+    fn noise_causes_no_lasting_changes(limits in limits(), model in model(), noise in prop::collection::vec(90u64..=110, 200)) {
         let job = bounded(&BASE.with(Clone::clone), limits);
-        let shaken = |at: usize, sizes: &Sizes| {
+        let with_noise = |at: usize, sizes: &Sizes| {
             let by = |number: u64, seed: usize| number * noise[(at * 7 + seed) % noise.len()] / 100;
             let mut model = model.clone();
             model.work_millis = by(model.work_millis, 1);
@@ -247,15 +250,15 @@ proptest! {
             model.kept_mib = by(model.kept_mib, 4);
             model.run(&job, sizes)
         };
-        for (key, values) in course(&job, 120, shaken)? {
+        for (key, values) in values_over_runs(&job, 120, with_noise)? {
             let (count, turns) = changes(&values[60..]);
-            prop_assert!(turns <= 1 && count <= 3, "{key} goes to and fro: {values:?}");
+            prop_assert!(turns <= 1 && count <= 3, "{key} oscillates: {values:?}");
         }
     }
 
     /// Arbitrary numbers in a log, or in stored measurements.
     #[test]
-    fn bounds_hold_for_anything_that_may_be_measured(
+    fn bounds_hold_for_arbitrary_measurements(
         limits in limits(),
         numbers in prop::collection::vec(
             prop::collection::vec(prop_oneof![Just(0), Just(1), Just(u64::MAX), any::<u64>(), 0u64..1 << 36], 40),
@@ -264,13 +267,13 @@ proptest! {
         flags in any::<[bool; 2]>(),
     ) {
         let job = bounded(&BASE.with(Clone::clone), limits);
-        let earlier: Vec<Measured> = numbers.iter().map(|numbers| absurd(numbers, flags)).collect();
-        hold(&job, &size(&job, &earlier))?;
+        let earlier: Vec<Measured> = numbers.iter().map(|numbers| arbitrary_measurement(numbers, flags)).collect();
+        check_bounds(&job, &size(&job, &earlier))?;
         prop_assert!(relevant_runs(&job, &earlier).len() <= earlier.len());
     }
 
     #[test]
-    fn more_spill_is_never_answered_with_less_memory(
+    fn more_spill_never_reduces_memory(
         limits in limits(),
         model in model(),
         runs in 1usize..6,
@@ -299,25 +302,28 @@ thread_local! {
 }
 
 /// Returns a measurement with all numeric fields set to the given numbers.
-fn absurd(numbers: &[u64], [complete, one_process]: [bool; 2]) -> Measured {
-    let mut value = serde_json::to_value(Measured::default()).expect("it is plain");
+fn arbitrary_measurement(numbers: &[u64], [complete, one_process]: [bool; 2]) -> Measured {
+    let mut value = serde_json::to_value(Measured::default()).expect("the measurement is plain data");
     let mut numbers = numbers.iter().cycle();
     let mut fill = |value: &mut serde_json::Value| {
-        for (_, field) in
-            value.as_object_mut().expect("it is a struct").iter_mut().filter(|(_, it)| it.is_u64())
+        for (_, field) in value
+            .as_object_mut()
+            .expect("the measurement is an object")
+            .iter_mut()
+            .filter(|(_, it)| it.is_u64())
         {
-            *field = (*numbers.next().expect("there are more")).into();
+            *field = (*numbers.next().expect("the iterator is endless")).into();
         }
     };
     fill(&mut value);
     fill(&mut value["given"]);
     value["complete"] = complete.into();
     value["given"]["oneProcess"] = one_process.into();
-    serde_json::from_value(value).expect("it reads back")
+    serde_json::from_value(value).expect("the measurement can be read")
 }
 
 #[test]
-fn only_what_is_left_to_the_platform_is_sized() {
+fn only_automatic_sizing_changes_resources() {
     let run = Measured { complete: true, tasks: 1, disk_spilled_bytes: 1 << 40, ..Measured::default() };
     let bounds = "executors: {min: 1, max: 4}";
     for (sizing, resources) in [("fixed", "executors: {instances: 2}"), ("dynamic", bounds)] {
@@ -493,26 +499,28 @@ fn cases() -> Vec<(&'static str, Vec<Measured>)> {
 
 /// Compares the decisions and their reasons with a golden file.
 #[test]
-fn what_is_said_of_sizes() {
-    let mut said = String::new();
+fn decisions_match_the_golden_file() {
+    let mut decisions = String::new();
     for (name, earlier) in cases() {
-        writeln!(said, "{name}").expect("it is memory");
+        writeln!(decisions, "{name}").expect("writing to a String does not fail");
         for (key, Adjustment { value, why }) in size(&auto(), &earlier) {
-            writeln!(said, "  {key} = {value}\n    {why}").expect("it is memory");
+            writeln!(decisions, "  {key} = {value}\n    {why}").expect("writing to a String does not fail");
         }
     }
-    let path = dcp_tests::workspace().join("tests/sizing/said.txt");
+    let path = dcp_tests::workspace().join("tests/sizing/decisions.txt");
     if dcp_tests::update_golden() {
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
-        std::fs::write(&path, &said).expect("it can be written");
+        std::fs::create_dir_all(path.parent().expect("the path has a folder"))
+            .expect("the folder can be created");
+        std::fs::write(&path, &decisions).expect("the file can be written");
     }
-    assert_eq!(said, std::fs::read_to_string(path).unwrap_or_default());
+    assert_eq!(decisions, std::fs::read_to_string(path).unwrap_or_default());
 }
 
 #[test]
-fn partitions_that_are_somebody_elses_are_left_alone() {
-    let crowded = run(|run| run.largest_shuffle_bytes = 1 << 40);
-    let partitions = |job: &CoreEtlJob| size(job, std::slice::from_ref(&crowded)).contains_key(PARTITIONS);
+fn partitions_set_by_others_are_not_changed() {
+    let large_shuffle = run(|run| run.largest_shuffle_bytes = 1 << 40);
+    let partitions =
+        |job: &CoreEtlJob| size(job, std::slice::from_ref(&large_shuffle)).contains_key(PARTITIONS);
     assert!(partitions(&auto()));
     let resources = "  resources: {sizing: auto, executors: {min: 1, max: 4}}\n";
     let sql = |rest: &str| dcp_tests::job(&format!("  job: {{sql: {{query: SELECT 1}}}}\n{resources}{rest}"));

@@ -23,7 +23,7 @@ impl Rng {
     /// Returns a number below `limit`, which must not be zero.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         let wide = u128::from(self.next()) * limit as u128;
-        usize::try_from(wide >> 64).expect("it is below a usize")
+        usize::try_from(wide >> 64).expect("the number is below a usize")
     }
 
     pub(super) fn between(&mut self, low: usize, high: usize) -> usize {

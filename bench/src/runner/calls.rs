@@ -22,19 +22,19 @@ where
     for caller in 0..callers {
         let call = Arc::clone(&call);
         tasks.spawn(async move {
-            let mut answered = 0_u32;
+            let mut completed = 0_u32;
             while begun.elapsed() < time {
                 call(caller).await?;
-                answered += 1;
+                completed += 1;
             }
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answered)
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(completed)
         });
     }
-    let mut answered = 0;
+    let mut completed = 0;
     while let Some(done) = tasks.join_next().await {
-        answered += done??;
+        completed += done??;
     }
-    Ok(f64::from(answered) / begun.elapsed().as_secs_f64())
+    Ok(f64::from(completed) / begun.elapsed().as_secs_f64())
 }
 
 /// Durations in seconds, in ascending order; never empty.
@@ -50,7 +50,7 @@ impl Times {
     }
 
     /// Measures a call that is repeated for `time`.
-    pub(super) async fn of(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
+    pub(super) async fn measure(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
         let (begun, mut seconds) = (Instant::now(), Vec::new());
         while seconds.is_empty() || begun.elapsed() < time {
             let start = Instant::now();
@@ -67,16 +67,16 @@ impl Times {
     }
 
     /// Returns the rate, the median and the 99th percentile by the names that the report uses.
-    pub(super) fn named(&self, what: &str) -> Vec<(&'static str, f64)> {
+    pub(super) fn metrics(&self, prefix: &str) -> Vec<(&'static str, f64)> {
         let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        let names = match what {
+        let names = match prefix {
             "flushes" => ["flushes", "flush_median", "flush_p99"],
             "one_submit" => ["one_submit", "one_submit_median", "one_submit_p99"],
             "one_empty" => ["one_empty", "one_empty_median", "one_empty_p99"],
             _ => ["one_check", "one_check_median", "one_check_p99"],
         };
-        let a_second = f64::from(count) / self.0.iter().sum::<f64>();
-        names.into_iter().zip([a_second, self.percentile(50), self.percentile(99)]).collect()
+        let per_second = f64::from(count) / self.0.iter().sum::<f64>();
+        names.into_iter().zip([per_second, self.percentile(50), self.percentile(99)]).collect()
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_a_time_that_was_measured() {
+    fn percentile_is_a_measured_time() {
         let times = Times::new((1..=200).rev().map(f64::from).collect()).unwrap();
         let is = |times: &Times, percent, seconds: f64| (times.percentile(percent) - seconds).abs() < 1e-9;
         assert!(is(&times, 50, 100.0) && is(&times, 99, 198.0) && is(&times, 100, 200.0));
@@ -96,18 +96,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_caller_has_one_call_under_way() {
-        static UNDER_WAY: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
-        static MOST: AtomicUsize = AtomicUsize::new(0);
+    async fn each_caller_has_one_call_in_progress() {
+        static IN_PROGRESS: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+        static MAX_IN_PROGRESS: AtomicUsize = AtomicUsize::new(0);
         let call = |caller: usize| async move {
-            assert_eq!(UNDER_WAY[caller].fetch_add(1, SeqCst), 0);
-            MOST.fetch_max(UNDER_WAY.iter().map(|it| it.load(SeqCst)).sum(), SeqCst);
+            assert_eq!(IN_PROGRESS[caller].fetch_add(1, SeqCst), 0);
+            MAX_IN_PROGRESS.fetch_max(IN_PROGRESS.iter().map(|it| it.load(SeqCst)).sum(), SeqCst);
             tokio::task::yield_now().await;
-            UNDER_WAY[caller].fetch_sub(1, SeqCst);
+            IN_PROGRESS[caller].fetch_sub(1, SeqCst);
             Ok(())
         };
         assert!(rate(3, Duration::from_millis(20), call).await.unwrap() > 0.0);
-        assert_eq!(MOST.load(SeqCst), 3);
+        assert_eq!(MAX_IN_PROGRESS.load(SeqCst), 3);
         assert!(rate(3, Duration::from_mins(1), async |_| Err("no".into())).await.is_err());
     }
 }

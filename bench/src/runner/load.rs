@@ -29,8 +29,8 @@ impl Load {
         let each = |number: usize| {
             let mut job = job.clone();
             let (domain, name) = (format!("domain-{}", number % DOMAINS), format!("daily-totals-{number}"));
-            job.metadata.domain = Domain::parse(&domain).expect("it is one");
-            job.metadata.name = Name::parse(&name).expect("it is one");
+            job.metadata.domain = Domain::parse(&domain).expect("the domain is valid");
+            job.metadata.name = Name::parse(&name).expect("the name is valid");
             Arc::new(CanonicalJob::new(job))
         };
         Self { jobs: (0..DOMAINS * NAMES).map(each).collect(), next: AtomicU64::new(0) }
@@ -77,7 +77,7 @@ impl Load {
             1 | 2 => Phase::Failed,
             _ => Phase::Succeeded,
         };
-        let ways = [
+        let transitions = [
             (Phase::Queued, Phase::Submitting, "the first attempt"),
             (Phase::Submitting, Phase::Pending, "the backend has it"),
             (Phase::Pending, Phase::Running, "the driver runs"),
@@ -85,7 +85,7 @@ impl Load {
         ];
         let step =
             |(from, to, why): (_, _, &str)| Transition { at, from, to, attempt: 1, why: why.to_owned() };
-        record.history = ways.into_iter().map(step).collect();
+        record.history = transitions.into_iter().map(step).collect();
         let end = End::exited(at, Some(0), None);
         record.execution.attempts.push(Attempt {
             number: 1,
@@ -113,7 +113,7 @@ fn record(submit: &Submit, job: &CanonicalJob, at: Timestamp) -> Record {
 }
 
 /// Returns a random element.
-pub(super) fn any<T>(of: &[T]) -> &T {
+pub(super) fn random_element<T>(of: &[T]) -> &T {
     &of[rand::random_range(0..of.len())]
 }
 
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_of_about_three_kilobytes() {
+    fn job_has_about_three_kilobytes() {
         let load = Load::new();
         assert_eq!(load.jobs().len(), 100);
         for job in load.jobs() {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_submits_are_the_same() {
+    fn submits_have_different_tokens() {
         let load = Load::new();
         let tokens: std::collections::BTreeSet<_> = (0..300).map(|_| load.submit().token).collect();
         assert_eq!(tokens.len(), 300);

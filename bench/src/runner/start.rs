@@ -13,7 +13,7 @@ use dcp_runner::api::Runner as _;
 use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
-use dcp_tests::machine::Machine;
+use dcp_tests::fake_spark::FakeSpark;
 use serde_json::{Value, json};
 
 use super::calls::Times;
@@ -24,27 +24,28 @@ const SCRIPT: &str =
     "echo $EPOCHREALTIME > \"begun-${@: -1}.part\"; mv \"begun-${@: -1}.part\" \"begun-${@: -1}\"";
 
 pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let found = Installation::at(&machine.path("spark")).ok_or("it was made to be one")?;
+    let fake_spark = FakeSpark::with_version("4.1.1", SCRIPT);
+    let found =
+        Installation::at(&fake_spark.path("spark")).ok_or("the fake Spark installation was not found")?;
     let java = Some("/usr/bin/java".into());
     let installations = Installations { found: vec![found], java, ..Installations::default() };
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
-    let local = Local::new(&machine.path("runs"), &machine.path(""), installations, supervisor)?;
+    let local = Local::new(&fake_spark.path("runs"), &fake_spark.path(""), installations, supervisor)?;
     let backend = Backend { compute: Arc::new(local), slots: None };
     let options = Options::new(vec![(manifest::Backend::Local, backend)], now);
-    let runner = InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await?, options).await?;
+    let runner = InProcessRunner::start(Store::sqlite(&fake_spark.path("runs.db")).await?, options).await?;
     let (mut by_hand, mut submitted) = (Vec::new(), Vec::new());
     for number in 0..starts {
         let name = format!("hand-{number}");
-        let start = since_1970()?;
-        let mut child = Command::new(machine.path("spark/bin/spark-submit")).arg(&name).spawn()?;
+        let start = unix_time()?;
+        let mut child = Command::new(fake_spark.path("spark/bin/spark-submit")).arg(&name).spawn()?;
         child.wait()?;
-        by_hand.push(begun(&machine, &name)? - start);
+        by_hand.push(wait_for_start_time(&fake_spark, &name)? - start);
 
         let name = format!("submit-{number}");
-        let start = since_1970()?;
+        let start = unix_time()?;
         let record = runner.submit(submit(&name)).await?.record;
-        submitted.push(tokio::task::block_in_place(|| begun(&machine, &name))? - start);
+        submitted.push(tokio::task::block_in_place(|| wait_for_start_time(&fake_spark, &name))? - start);
         // The end of this execution would delay the next one.
         while !runner.check(record.id()).await?.execution.phase.is_final() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -55,13 +56,13 @@ pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
     Ok(json!({ "by_hand": by_hand.percentile(50), "submitted": submitted.percentile(50), "starts": starts }))
 }
 
-fn since_1970() -> Result<f64> {
+fn unix_time() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
 }
 
 /// Waits for the script's start time of the named execution.
-fn begun(machine: &Machine, name: &str) -> Result<f64> {
-    Ok(machine.line(&format!("begun-{name}")).parse()?)
+fn wait_for_start_time(fake_spark: &FakeSpark, name: &str) -> Result<f64> {
+    Ok(fake_spark.wait_for_line(&format!("begun-{name}")).parse()?)
 }
 
 fn submit(name: &str) -> Submit {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_tests::postgres::database;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let url = database();
     let assets = Arc::new(Sql::postgres(&url).await.unwrap());
     let other = Arc::new(Sql::postgres(&url).await.unwrap());
-    Fresh { assets, other, _keep: None }
+    Fixture { assets, other, _resources: None }
 }
 
-contract!(fresh());
+contract!(fixture());

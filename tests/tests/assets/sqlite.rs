@@ -5,14 +5,14 @@ use std::sync::Arc;
 use dcp_reconciler::registry::sql::Sql;
 use tempfile::TempDir;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     let assets = Arc::new(Sql::sqlite(&path).await.unwrap());
     let other = Arc::new(Sql::sqlite(&path).await.unwrap());
-    Fresh { assets, other, _keep: Some(folder) }
+    Fixture { assets, other, _resources: Some(folder) }
 }
 
-contract!(fresh());
+contract!(fixture());

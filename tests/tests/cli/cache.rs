@@ -13,18 +13,18 @@ const CACHE: &str = ".dcp/cache";
 
 fn applied() -> Sandbox {
     let sandbox = Sandbox::quickstart();
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0);
     sandbox
 }
 
 /// Runs a command with the cache and without it, checks that both outputs are equal, and returns the output.
 fn both(sandbox: &Sandbox, command: &[&str]) -> String {
-    let cached = sandbox.run(command).shown();
+    let cached = sandbox.run(command).transcript();
     let folder = sandbox.join(CACHE);
     let aside = sandbox.join(".dcp/cache-aside");
     fs::rename(&folder, &aside).expect("an earlier command wrote the cache");
-    let anew = sandbox.run(command).shown();
+    let anew = sandbox.run(command).transcript();
     // Restore the cache for the next comparison, because a plan with errors writes none.
     _ = fs::remove_dir_all(&folder);
     fs::rename(&aside, &folder).expect("folders can be renamed");
@@ -46,30 +46,31 @@ fn plan_sees_changes_of_manifests_and_sql_files() {
     assert!(plan(&sandbox).contains("nothing to do"));
 
     let sql = fs::read_dir(sandbox.join("sql")).expect("the example has SQL in files").next();
-    let sql = sql.expect("at least one").expect("it can be read").path();
-    let text = fs::read_to_string(&sql).expect("it can be read");
-    fs::write(&sql, format!("{text}\n-- changed\n")).expect("it can be written");
+    let sql = sql.expect("the folder has a file").expect("the file can be read").path();
+    let text = fs::read_to_string(&sql).expect("the file can be read");
+    fs::write(&sql, format!("{text}\n-- changed\n")).expect("the file can be written");
     assert!(plan(&sandbox).contains("-- changed"));
-    fs::write(&sql, text).expect("it can be written");
+    fs::write(&sql, text).expect("the file can be written");
 
-    let manifest = fs::read_to_string(sandbox.join(BATCH)).expect("it is there");
-    fs::remove_file(sandbox.join(BATCH)).expect("it is there");
+    let manifest = fs::read_to_string(sandbox.join(BATCH)).expect("the file exists");
+    fs::remove_file(sandbox.join(BATCH)).expect("the file exists");
     assert!(plan(&sandbox).contains("1 delete"));
     sandbox.write(BATCH, &manifest);
     sandbox.write("manifests/more.yaml", manifest.replace("name: orders-daily", "name: orders-more"));
-    sandbox.run(&["plan"]).ends_with(1).says("nothing was planned");
-    fs::remove_file(sandbox.join("manifests/more.yaml")).expect("it is there");
+    sandbox.run(&["plan"]).exits_with(1).prints("nothing was planned");
+    fs::remove_file(sandbox.join("manifests/more.yaml")).expect("the file exists");
     assert!(plan(&sandbox).contains("nothing to do"));
 }
 
 /// Makes a random edit that leaves the project valid, broken, or with problems between files.
 fn edit(sandbox: &Sandbox, random: &mut StdRng) -> String {
     let folders = ["manifests", "sql", "jobs"].map(|folder| fs::read_dir(sandbox.join(folder)));
-    let files = folders.into_iter().flatten().flatten().map(|entry| entry.expect("it can be read").path());
+    let files =
+        folders.into_iter().flatten().flatten().map(|entry| entry.expect("the file can be read").path());
     let mut files: Vec<_> = files.filter(|path| path.is_file()).collect();
     files.sort();
-    let file = files.choose(random).expect("there are files").clone();
-    let text = fs::read_to_string(&file).expect("it is text");
+    let file = files.choose(random).expect("the project has files").clone();
+    let text = fs::read_to_string(&file).expect("the text is UTF-8");
     let lines: Vec<&str> = text.lines().collect();
     let at = random.random_range(0..=lines.len());
     let kind = random.random_range(0..8);
@@ -82,7 +83,8 @@ fn edit(sandbox: &Sandbox, random: &mut StdRng) -> String {
         5 => fs::rename(&file, file.with_extension(format!("{at}.yaml"))),
         // Keeps the size and the modification time.
         6 => {
-            let modified = file.metadata().and_then(|it| it.modified()).expect("it has a time");
+            let modified =
+                file.metadata().and_then(|it| it.modified()).expect("the file has a modification time");
             fs::write(&file, text.replace("lake", "l4ke"))
                 .and_then(|()| File::options().write(true).open(&file))
                 .and_then(|it| it.set_times(FileTimes::new().set_modified(modified)))
@@ -114,10 +116,10 @@ fn random_edits_are_reported_as_without_the_cache() {
 #[test]
 fn warning_is_reported_by_every_plan() {
     let sandbox = applied();
-    fs::remove_file(sandbox.join(BATCH)).expect("it is there");
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("nothing here produces");
+    fs::remove_file(sandbox.join(BATCH)).expect("the file exists");
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0).prints("nothing here produces");
     for _ in 0..2 {
-        sandbox.run(&["plan"]).ends_with(0).says("nothing here produces").says("nothing to do");
+        sandbox.run(&["plan"]).exits_with(0).prints("nothing here produces").prints("nothing to do");
     }
 }
 
@@ -125,32 +127,32 @@ fn warning_is_reported_by_every_plan() {
 fn plan_after_rollback_compares_with_what_is_applied() {
     let sandbox = applied();
     sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 2");
-    sandbox.run(&["rollback", "1", "--auto-approve"]).ends_with(0);
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(2).says("0 3 * * *");
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0).prints("applied serial 2");
+    sandbox.run(&["rollback", "1", "--auto-approve"]).exits_with(0);
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(2).prints("0 3 * * *");
 }
 
 #[test]
 fn commands_work_without_a_cache_folder() {
     let sandbox = applied();
-    fs::remove_dir_all(sandbox.join(CACHE)).expect("it is there");
+    fs::remove_dir_all(sandbox.join(CACHE)).expect("the file exists");
     sandbox.write(CACHE, "no folder");
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
-    sandbox.run(&["validate"]).ends_with(0);
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0);
+    sandbox.run(&["validate"]).exits_with(0);
 }
 
 #[test]
 fn damaged_cache_is_ignored() {
     let sandbox = applied();
     sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
-    let files = fs::read_dir(sandbox.join(".dcp/cache/default")).expect("it is there");
-    for file in files.map(|entry| entry.expect("it can be read").path()) {
-        let whole = fs::read(&file).expect("it can be read");
+    let files = fs::read_dir(sandbox.join(".dcp/cache/default")).expect("the file exists");
+    for file in files.map(|entry| entry.expect("the file can be read").path()) {
+        let whole = fs::read(&file).expect("the file can be read");
         for damaged in [&b""[..], b"garbage", &whole[..whole.len() / 2], &[&whole[..], b"more"].concat()] {
-            fs::write(&file, damaged).expect("it can be written");
-            sandbox.run(&["validate"]).ends_with(0);
-            fs::write(&file, damaged).expect("it can be written");
-            sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(2).says("0 3 * * *");
+            fs::write(&file, damaged).expect("the file can be written");
+            sandbox.run(&["validate"]).exits_with(0);
+            fs::write(&file, damaged).expect("the file can be written");
+            sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(2).prints("0 3 * * *");
         }
     }
 }
@@ -158,6 +160,6 @@ fn damaged_cache_is_ignored() {
 #[test]
 fn git_ignores_the_cache() {
     let sandbox = Sandbox::quickstart();
-    sandbox.run(&["validate"]).ends_with(0);
+    sandbox.run(&["validate"]).exits_with(0);
     assert_eq!(sandbox.read(".dcp/cache/.gitignore"), "*\n");
 }

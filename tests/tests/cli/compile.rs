@@ -22,7 +22,7 @@ fn files(folder: &Path) -> BTreeMap<String, SystemTime> {
                 folders.push(path);
                 continue;
             }
-            let name = path.strip_prefix(folder).expect("it is in there").display().to_string();
+            let name = path.strip_prefix(folder).expect("the file is in the folder").display().to_string();
             let written = entry.metadata().and_then(|metadata| metadata.modified());
             found.insert(name, written.expect("files know when they were written"));
         }
@@ -31,9 +31,9 @@ fn files(folder: &Path) -> BTreeMap<String, SystemTime> {
 }
 
 #[test]
-fn one_file_for_each_primitive_and_dag() {
+fn compile_writes_one_file_per_primitive_and_dag() {
     let sandbox = Sandbox::project();
-    assert_snapshot!("compile", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    assert_snapshot!("compile", sandbox.run(&["compile", "--out", "build"]).exits_with(0).transcript());
     let names: Vec<String> = files(&sandbox.join("build")).into_keys().collect();
     assert_eq!(
         names,
@@ -48,27 +48,30 @@ fn one_file_for_each_primitive_and_dag() {
     );
     assert_snapshot!("compiled_job", sandbox.read("build/CoreEtlJob/sales/orders-daily.json"));
     let stream = sandbox.read("build/ContinuousJob/sales/clicks-per-store.json");
-    let stream: serde_json::Value = serde_json::from_str(&stream).expect("it is JSON");
+    let stream: serde_json::Value = serde_json::from_str(&stream).expect("the text is JSON");
     assert_eq!(stream["address"], "ContinuousJob/sales/clicks-per-store");
     assert_eq!(stream["body"]["checkpoint"], "s3://lake-dev/checkpoints/clicks-per-store");
 }
 
 #[test]
-fn a_second_compile_touches_nothing() {
+fn second_compile_changes_no_file() {
     let sandbox = Sandbox::project();
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
     let before = files(&sandbox.join("build"));
-    assert_snapshot!("compile_again", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    assert_snapshot!("compile_again", sandbox.run(&["compile", "--out", "build"]).exits_with(0).transcript());
     assert_eq!(files(&sandbox.join("build")), before);
 }
 
 #[test]
-fn what_is_gone_from_the_manifests_goes_and_all_else_stays() {
+fn compile_removes_outdated_files_only() {
     let sandbox = Sandbox::project();
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
     sandbox.write("build/dags/by_hand.py", "").write("build/Orchestrator/sales/notes.txt", "mine");
-    std::fs::remove_file(sandbox.join(BATCH)).expect("it is there");
-    assert_snapshot!("compile_removes", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    std::fs::remove_file(sandbox.join(BATCH)).expect("the file exists");
+    assert_snapshot!(
+        "compile_removes",
+        sandbox.run(&["compile", "--out", "build"]).exits_with(0).transcript()
+    );
     let names: Vec<String> = files(&sandbox.join("build")).into_keys().collect();
     assert_eq!(
         names,
@@ -85,63 +88,69 @@ fn what_is_gone_from_the_manifests_goes_and_all_else_stays() {
 #[test]
 fn nothing_is_written_if_there_are_errors() {
     let sandbox = Sandbox::project();
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
     let before = files(&sandbox.join("build"));
     sandbox.edit(BATCH, "owner:", "onwer:").edit("manifests/clicks-per-store.yaml", "30s", "31s");
-    assert_snapshot!("compile_errors", sandbox.run(&["compile", "--out", "build"]).ends_with(1).shown());
+    assert_snapshot!(
+        "compile_errors",
+        sandbox.run(&["compile", "--out", "build"]).exits_with(1).transcript()
+    );
     assert_eq!(files(&sandbox.join("build")), before);
-    sandbox.run(&["compile", "--out", "other"]).ends_with(1);
+    sandbox.run(&["compile", "--out", "other"]).exits_with(1);
     assert!(!sandbox.join("other").exists());
 }
 
 #[test]
-fn a_folder_with_something_else_in_it_is_refused() {
+fn folder_with_other_files_is_rejected() {
     let sandbox = Sandbox::project();
     sandbox.write("mine/notes.txt", "mine");
-    assert_snapshot!("compile_foreign", sandbox.run(&["compile", "--out", "mine"]).ends_with(1).shown());
+    assert_snapshot!(
+        "compile_foreign",
+        sandbox.run(&["compile", "--out", "mine"]).exits_with(1).transcript()
+    );
     assert_eq!(files(&sandbox.join("mine")).len(), 1);
 }
 
 #[test]
-fn a_listing_can_not_make_it_remove_what_lies_outside() {
+fn manipulated_listing_removes_nothing_outside() {
     let sandbox = Sandbox::project();
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
     for outside in ["../manifests/orders-daily.yaml", "/etc/hostname", "dags/../../dcp.yaml", ""] {
         let listing = serde_json::json!({"version": 1, "files": [outside]});
         sandbox.write("build/.dcp-compile.json", listing.to_string());
-        sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("is damaged");
+        sandbox.run(&["compile", "--out", "build"]).exits_with(1).prints("is damaged");
     }
     assert!(sandbox.join(BATCH).exists() && sandbox.join("dcp.yaml").exists());
 }
 
 #[cfg(unix)]
 #[test]
-fn a_link_in_the_folder_is_not_followed() {
+fn link_in_the_folder_is_not_followed() {
     let sandbox = Sandbox::project();
     sandbox.write("outside/sales/keep.txt", "");
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
-    std::fs::remove_dir_all(sandbox.join("build/CoreEtlJob")).expect("it is there");
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
+    std::fs::remove_dir_all(sandbox.join("build/CoreEtlJob")).expect("the file exists");
     std::os::unix::fs::symlink(sandbox.join("outside"), sandbox.join("build/CoreEtlJob"))
         .expect("links can be made");
-    sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("can't be made a folder");
+    sandbox.run(&["compile", "--out", "build"]).exits_with(1).prints("can't be made a folder");
     assert_eq!(files(&sandbox.join("outside")).into_keys().collect::<Vec<_>>(), ["sales/keep.txt"]);
 }
 
 #[test]
-fn a_file_that_stands_where_the_folder_should_be_is_told_of() {
+fn file_in_place_of_the_folder_is_reported() {
     let sandbox = Sandbox::project();
     sandbox.write("build", "");
-    sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("`build` can't be made a folder");
+    sandbox.run(&["compile", "--out", "build"]).exits_with(1).prints("`build` can't be made a folder");
 }
 
 /// Files of a process that was killed while it wrote them are removed.
 #[test]
-fn unfinished_files_of_a_killed_process_go() {
+fn unfinished_files_of_a_killed_process_are_removed() {
     let sandbox = Sandbox::project();
     sandbox.write("build/.dcp-unfinished-abc", "half");
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0);
     sandbox.write("build/dags/.dcp-unfinished-abc", "half");
-    sandbox.run(&["compile", "--out", "build"]).ends_with(0).says("nothing has changed");
+    sandbox.run(&["compile", "--out", "build"]).exits_with(0).prints("nothing has changed");
     let left: Vec<String> =
         files(&sandbox.join("build")).into_keys().filter(|name| name.contains("unfinished")).collect();
     assert!(left.is_empty(), "{left:?}");

@@ -1,77 +1,151 @@
-//! Compares the documented output formats with the output.
+//! Runs the commands of documents in order, and compares their output with the documents. `UPDATE_GOLDEN=1` writes the
+//! output into the documents.
 
-use std::collections::BTreeSet;
+mod document;
+mod links;
+mod normalized;
+mod shell;
 
-use serde_json::Value;
+use document::{Block, Console, Document};
+use shell::Shell;
 
 use crate::harness::Sandbox;
 
-const MARK: &str = "<!-- From here on what dcp writes";
+/// Documents with console blocks.
+const DOCUMENTS: [&str; 4] = ["README.md", "docs/rest.md", "docs/streams.md", "docs/tutorial.md"];
+/// The tag of blocks that repeat commands of the tutorial.
+const EXCERPT: &str = "tutorial";
+/// The tag of blocks that need a Spark, in documents that also have blocks without it.
+const SPARK: &str = "spark";
 
-/// Returns a plan with many kinds of changes: after an apply, a stream gets another key, and a workload is deleted.
-fn plan() -> Value {
-    let sandbox = Sandbox::quickstart();
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
-    let keys = "GROUP BY window(c.ts, '5 minutes'), s.name";
-    sandbox.edit("manifests/clicks-per-store.yaml", keys, &format!("{keys}, s.country"));
-    std::fs::remove_file(sandbox.join("manifests/pi.yaml")).expect("it is there");
-    let written = sandbox.run(&["plan", "--output", "json"]).ends_with(0);
-    sandbox.run(&["plan", "--out", "plan.json"]).ends_with(0);
-    assert_eq!(written.stdout, sandbox.read("plan.json"), "both are one format");
-    written.json()
-}
-
-/// Replaces values that differ between runs, and shortens long ones.
-fn shortened(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                match (key.as_str(), value.as_str().map(str::len)) {
-                    ("at", Some(_)) => *value = "2026-11-21T10:00:00Z".into(),
-                    ("id" | "lineage", Some(_)) => *value = "0b5e…".into(),
-                    ("digest" | "before" | "after", Some(_)) => *value = "9f3c…".into(),
-                    ("body", Some(_)) => *value = "{…}".into(),
-                    _ => shortened(value),
+/// Runs all console blocks of a document that have a tag.
+fn run(path: &str, tag: Option<&str>, sandbox: &Sandbox) {
+    let mut document = Document::read(path);
+    let mut shell = Shell::new(sandbox);
+    let mut wrong = Vec::new();
+    let mut commands = 0;
+    for block in &mut document.blocks {
+        match block {
+            Block::File { name, text } => {
+                sandbox.write(name, text.as_bytes());
+            }
+            Block::Console(console) if console.tag.as_deref() == tag => {
+                for step in &mut console.steps {
+                    commands += 1;
+                    let written = shell.run(&step.command);
+                    if !normalized::matches(&step.output, &written) {
+                        let shown = &step.output;
+                        wrong.push(format!("$ {}\n--- shown\n{shown}\n--- written\n{written}", step.command));
+                        step.output = written;
+                    }
                 }
             }
+            Block::Console(_) | Block::Text(_) => {}
         }
-        Value::Array(items) => items.iter_mut().for_each(shortened),
-        _ => {}
     }
+    assert!(commands > 0, "{path} has no command of the tag {tag:?}");
+    if dcp_tests::update_golden() {
+        document.write();
+        return;
+    }
+    let wrong = wrong.join("\n\n");
+    assert!(wrong.is_empty(), "commands of {path} write something else; UPDATE_GOLDEN=1 updates it\n{wrong}");
 }
 
-/// Collects the names of all fields, except those of a map.
-fn fields(value: &Value, found: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                found.insert(key.clone());
-                if key != "counts" {
-                    fields(value, found);
-                }
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| fields(item, found)),
-        _ => {}
-    }
+fn consoles<'document>(document: &'document mut Document, tag: Option<&str>) -> Vec<&'document mut Console> {
+    let consoles = document.blocks.iter_mut().filter_map(|block| match block {
+        Block::Console(console) if console.tag.as_deref() == tag => Some(console),
+        _ => None,
+    });
+    consoles.collect()
 }
 
 #[test]
-fn the_page_of_the_plan_is_what_a_plan_is() {
-    let path = dcp_tests::workspace().join("docs/plan.md");
-    let page = std::fs::read_to_string(&path).expect("the page is there");
-    let at = page.find(MARK).expect("the page has its mark");
-    let written = at + page[at..].find('\n').expect("the mark has a line of its own") + 1;
-    let mut plan = plan();
-    let mut found = BTreeSet::new();
-    fields(&plan, &mut found);
-    let missing: Vec<_> = found.iter().filter(|field| !page[..at].contains(&format!("`{field}`"))).collect();
-    assert!(missing.is_empty(), "docs/plan.md says nothing of {missing:?}");
-    shortened(&mut plan);
-    let example = format!("\n```json\n{plan:#}\n```\n");
-    if dcp_tests::update_golden() {
-        std::fs::write(&path, format!("{}{example}", &page[..written])).expect("the page can be written");
-        return;
+fn readme_commands_print_the_documented_output() {
+    run("README.md", None, &Sandbox::quickstart());
+}
+
+#[test]
+fn excerpts_match_the_tutorial() {
+    let mut tutorial = Document::read("docs/tutorial.md");
+    let mut wrong = Vec::new();
+    for path in DOCUMENTS {
+        let mut document = Document::read(path);
+        for step in consoles(&mut document, Some(EXCERPT)).into_iter().flat_map(|it| &mut it.steps) {
+            let shown = consoles(&mut tutorial, None).into_iter().flat_map(|it| &it.steps);
+            let last = shown.filter(|it| it.command == step.command).last();
+            let last = last.expect("the tutorial has the command");
+            if last.output != step.output {
+                wrong.push(format!("{path}: {}", step.command));
+                step.output.clone_from(&last.output);
+            }
+        }
+        if dcp_tests::update_golden() {
+            document.write();
+        }
     }
-    assert_eq!(page[written..], example, "UPDATE_GOLDEN=1 writes it anew; read what changed");
+    assert!(dcp_tests::update_golden() || wrong.is_empty(), "the tutorial shows something else: {wrong:?}");
+}
+
+/// Checks that a test runs or compares each console block.
+#[test]
+fn every_console_block_is_checked() {
+    for path in links::documents().into_iter().chain(["README.md".to_owned()]) {
+        let document = Document::read(&path);
+        assert_eq!(document.text(), document.original, "{path} can't be written back");
+        for block in &document.blocks {
+            let Block::Console(console) = block else { continue };
+            assert!(DOCUMENTS.contains(&path.as_str()), "no test runs the commands of {path}");
+            let tags: &[Option<&str>] = match path.as_str() {
+                "README.md" => &[None, Some(SPARK)],
+                "docs/rest.md" | "docs/tutorial.md" => &[None],
+                _ => &[Some(EXCERPT)],
+            };
+            assert!(
+                tags.contains(&console.tag.as_deref()),
+                "{path} has a block of the tag {:?}",
+                console.tag
+            );
+        }
+    }
+}
+
+/// Documents whose commands need a Spark on this machine.
+mod spark {
+    use std::process::Command;
+
+    use super::{SPARK, Sandbox, run};
+
+    /// Returns a folder, and installs Spark before, because documents don't show the output of that.
+    fn with_spark() -> Sandbox {
+        dcp_tests::spark_home();
+        Sandbox::new()
+    }
+
+    /// Returns a folder in which `dcp` is a link to this repository.
+    fn beside_the_repository() -> Sandbox {
+        let sandbox = with_spark();
+        std::os::unix::fs::symlink(dcp_tests::workspace(), sandbox.join("dcp"))
+            .expect("the link does not exist yet");
+        sandbox
+    }
+
+    #[test]
+    fn tutorial_commands_print_the_documented_output() {
+        run("docs/tutorial.md", None, &beside_the_repository());
+    }
+
+    #[test]
+    fn rest_calls_print_the_documented_output() {
+        run("docs/rest.md", None, &beside_the_repository());
+    }
+
+    #[test]
+    fn readme_jobs_print_the_documented_output() {
+        let sandbox = with_spark();
+        let from = dcp_tests::workspace().join("examples/local");
+        let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
+        assert!(copied.expect("cp can be run").success());
+        run("README.md", Some(SPARK), &sandbox);
+    }
 }

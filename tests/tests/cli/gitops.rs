@@ -26,7 +26,7 @@ fn repository() -> Sandbox {
 }
 
 fn git(sandbox: &Sandbox, args: &[&str]) {
-    let output = sandbox.command("git".as_ref()).args(args).output().expect("git is there");
+    let output = sandbox.command("git".as_ref()).args(args).output().expect("git can be run");
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -34,7 +34,7 @@ fn git(sandbox: &Sandbox, args: &[&str]) {
 /// `script`.
 fn commands(file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(dcp_tests::workspace().join("examples/gitops").join(file))
-        .expect("the example is there");
+        .expect("the example exists");
     let parsed = yaml::parse(FileId(0), &text);
     let mut found = Vec::new();
     for tree in &parsed.documents {
@@ -62,15 +62,15 @@ fn command(file: &str, verb: &str, more: &str) -> String {
 }
 
 fn shell(sandbox: &Sandbox, command: &str, allow: &str) -> Output {
-    let bin = DCP.parent().expect("it lies in a folder");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("there is one"));
+    let bin = DCP.parent().expect("the binary is in a folder");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH is set"));
     let mut shell = Command::new("bash");
     shell.current_dir(sandbox.path()).env_clear().env("PATH", path).env("TARGET", "prod").env("ALLOW", allow);
     shell.env("GITHUB_BASE_REF", "main").env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
-    shell.args(["-e", "-c", command]).output().expect("bash is there")
+    shell.args(["-e", "-c", command]).output().expect("bash can be run")
 }
 
-fn told(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -82,13 +82,13 @@ fn validate(file: &str) -> String {
 }
 
 #[test]
-fn a_good_change_is_planned_and_applied() {
+fn valid_change_is_planned_and_applied() {
     for file in FILES {
         let sandbox = repository();
         let run = |command: &str| {
             let output = shell(&sandbox, command, "");
-            assert!(output.status.success(), "{command}\n{}", told(&output));
-            told(&output)
+            assert!(output.status.success(), "{command}\n{}", output_text(&output));
+            output_text(&output)
         };
         run(&command(file, "plan", "--out"));
         run(&command(file, "apply", "plan.json"));
@@ -103,27 +103,27 @@ fn a_good_change_is_planned_and_applied() {
         git(&sandbox, &["merge", "-q", "change"]);
         run(&command(file, "plan", "--out"));
         assert!(run(&command(file, "apply", "plan.json")).contains("applied serial 2"));
-        let history = sandbox.run(&["history", "--target", "prod", "--output", "json"]).ends_with(0).json();
+        let history = sandbox.run(&["history", "--target", "prod", "--output", "json"]).exits_with(0).json();
         assert_eq!(history[0]["commit"].as_str().map(str::len), Some(40), "{history}");
     }
 }
 
 #[test]
-fn a_bad_change_is_refused() {
+fn invalid_change_is_rejected() {
     for file in FILES {
         let sandbox = repository();
         sandbox.edit(BATCH, "cron:", "corn:");
         let output = shell(&sandbox, &validate(file), "");
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
-        assert!(told(&output).contains("corn"), "{}", told(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
+        assert!(output_text(&output).contains("corn"), "{}", output_text(&output));
         let output = shell(&sandbox, &command(file, "plan", "--out"), "");
-        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", output_text(&output));
         assert!(!sandbox.join("plan.json").exists());
     }
 }
 
 #[test]
-fn a_dangerous_change_needs_a_person() {
+fn dangerous_change_needs_consent() {
     for file in FILES {
         let sandbox = repository();
         let apply = command(file, "apply", "plan.json");
@@ -133,24 +133,28 @@ fn a_dangerous_change_needs_a_person() {
         sandbox.edit("manifests/clicks-per-store.yaml", "partitions: 8", "partitions: 16");
         assert!(shell(&sandbox, &plan, "").status.success());
         let refused = shell(&sandbox, &apply, "");
-        assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
-        assert!(told(&refused).contains("--allow-reset logistics/clicks-per-store"), "{}", told(&refused));
+        assert_eq!(refused.status.code(), Some(1), "{}", output_text(&refused));
+        assert!(
+            output_text(&refused).contains("--allow-reset logistics/clicks-per-store"),
+            "{}",
+            output_text(&refused)
+        );
         // The value of a consent can't inject commands.
         let tricked = shell(&sandbox, &apply, "; touch tricked; $(touch tricked)");
-        assert!(!tricked.status.success() && !sandbox.join("tricked").exists(), "{}", told(&tricked));
+        assert!(!tricked.status.success() && !sandbox.join("tricked").exists(), "{}", output_text(&tricked));
         let allowed = shell(&sandbox, &apply, "--allow-reset logistics/clicks-per-store");
-        assert!(allowed.status.success(), "{}", told(&allowed));
+        assert!(allowed.status.success(), "{}", output_text(&allowed));
     }
 }
 
 #[test]
-fn a_stale_plan_is_refused() {
+fn stale_plan_is_rejected() {
     for file in FILES {
         let sandbox = repository();
         assert!(shell(&sandbox, &command(file, "plan", "--out"), "").status.success());
-        sandbox.run(&["apply", "--target", "prod", "--auto-approve"]).ends_with(0);
+        sandbox.run(&["apply", "--target", "prod", "--auto-approve"]).exits_with(0);
         let stale = shell(&sandbox, &command(file, "apply", "plan.json"), "");
-        assert_eq!(stale.status.code(), Some(1), "{}", told(&stale));
-        assert!(told(&stale).contains("the state moved on"), "{}", told(&stale));
+        assert_eq!(stale.status.code(), Some(1), "{}", output_text(&stale));
+        assert!(output_text(&stale).contains("the state moved on"), "{}", output_text(&stale));
     }
 }

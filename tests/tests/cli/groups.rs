@@ -32,63 +32,63 @@ fn grouped() -> Sandbox {
 
 fn applied() -> Sandbox {
     let sandbox = grouped();
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
     sandbox
 }
 
 #[test]
-fn who_waits_within_a_group_is_known_to_the_lineage() {
+fn lineage_has_waiters_within_a_group() {
     let sandbox = grouped();
     // Then `report` depends on the table by its trigger alone.
     sandbox.edit("manifests/report.yaml", "SELECT * FROM lake.clean", "SELECT 1 AS one");
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
-    let told = sandbox.run(&["assets", "table:lake.clean", "--output", "json"]).ends_with(0).json();
-    assert_eq!(told["waiters"], serde_json::json!(["shop/report"]), "{told}");
-    let told = sandbox.run(&["assets", "table:lake.report", "--output", "json"]).ends_with(0).json();
-    assert_eq!(told["waiters"], serde_json::json!(["shop/mail"]), "{told}");
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
+    let output = sandbox.run(&["assets", "table:lake.clean", "--output", "json"]).exits_with(0).json();
+    assert_eq!(output["waiters"], serde_json::json!(["shop/report"]), "{output}");
+    let output = sandbox.run(&["assets", "table:lake.report", "--output", "json"]).exits_with(0).json();
+    assert_eq!(output["waiters"], serde_json::json!(["shop/mail"]), "{output}");
 }
 
 #[test]
-fn a_group_is_planned_applied_shown_and_taken_away() {
+fn group_is_planned_applied_shown_and_deleted() {
     let sandbox = grouped();
-    assert_snapshot!("group_graph", sandbox.run(&["graph"]).ends_with(0).stdout);
-    let graph = sandbox.run(&["graph", "--output", "json"]).ends_with(0).json();
+    assert_snapshot!("group_graph", sandbox.run(&["graph"]).exits_with(0).stdout);
+    let graph = sandbox.run(&["graph", "--output", "json"]).exits_with(0).json();
     assert_eq!(graph["workloads"][0]["group"], "nightly", "{graph}");
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("2 DAG files written");
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0).prints("2 DAG files written");
     assert!(sandbox.read(DAG).contains("- revision: 1"), "{}", sandbox.read(DAG));
     for _ in 0..2 {
-        sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0).says("5 unchanged");
+        sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0).prints("5 unchanged");
     }
-    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
-    let shown = sandbox.run(&["show", "shop/nightly"]).ends_with(0).json();
+    sandbox.run(&["drift", "--detailed-exitcode"]).exits_with(0);
+    let shown = sandbox.run(&["show", "shop/nightly"]).exits_with(0).json();
     assert_eq!(shown["address"], "Orchestrator/shop/nightly");
 
     sandbox.edit(CLEAN, "FROM lake.orders", "FROM lake.orders WHERE id > 0");
     assert_snapshot!("group_plan", plan(&sandbox));
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
     assert!(sandbox.read(DAG).contains("- revision: 2"));
-    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+    sandbox.run(&["drift", "--detailed-exitcode"]).exits_with(0);
 
-    fs::remove_file(sandbox.join("manifests/report.yaml")).expect("it is there");
+    fs::remove_file(sandbox.join("manifests/report.yaml")).expect("the file exists");
     sandbox.edit("manifests/mail.yaml", "lake.report}]", "lake.clean}]");
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
     assert!(!sandbox.read(DAG).contains("report"));
     for name in ["orders", "clean"] {
         sandbox.edit(&format!("manifests/{name}.yaml"), "  orchestrator: {group: nightly}\n", "");
     }
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("removed");
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0).prints("removed");
     assert!(!sandbox.join(DAG).exists());
     assert!(sandbox.join(".dcp/dags/shop__clean.py").exists());
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
-    sandbox.run(&["rollback", "1", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0);
+    sandbox.run(&["rollback", "1", "--auto-approve"]).exits_with(0);
     assert!(sandbox.read(DAG).contains("- revision: 5"), "{}", sandbox.read(DAG));
     assert!(!sandbox.join(".dcp/dags/shop__clean.py").exists());
-    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+    sandbox.run(&["drift", "--detailed-exitcode"]).exits_with(0);
 }
 
 /// Returns the plan without the line that contains the time of the last apply.
 fn plan(sandbox: &Sandbox) -> String {
-    let plan = sandbox.run(&["plan"]).ends_with(0).stdout;
+    let plan = sandbox.run(&["plan"]).exits_with(0).stdout;
     plan.lines().filter(|line| !line.contains("applied by")).collect::<Vec<_>>().join("\n")
 }
 
@@ -96,32 +96,33 @@ fn plan(sandbox: &Sandbox) -> String {
 #[test]
 fn workloads_of_groups_are_not_cached() {
     let sandbox = applied();
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0);
     let shards = fs::read_dir(sandbox.join(".dcp/cache/default")).expect("a plan writes it");
-    let shards = shards.map(|shard| fs::read(shard.expect("it can be read").path()).expect("it can be read"));
+    let shards = shards
+        .map(|shard| fs::read(shard.expect("the file can be read").path()).expect("the file can be read"));
     let cached = String::from_utf8_lossy(&shards.collect::<Vec<_>>().concat()).into_owned();
     assert!(cached.contains("manifests/mail.yaml") && !cached.contains("manifests/clean.yaml"), "{cached}");
     sandbox.edit(CLEAN, "\"0 2 * * *\"", "\"0 3 * * *\"");
-    sandbox.run(&["plan"]).ends_with(1).says("differ in `cron`");
+    sandbox.run(&["plan"]).exits_with(1).prints("differ in `cron`");
     sandbox.edit("manifests/orders.yaml", "\"0 2 * * *\"", "\"0 3 * * *\"");
-    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(2).says("0 2 * * * → 0 3 * * *");
+    sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(2).prints("0 2 * * * → 0 3 * * *");
     // Two manifests in one file, one of them in a group.
     let (clean, mail) = (sandbox.read(CLEAN), sandbox.read("manifests/mail.yaml"));
-    fs::remove_file(sandbox.join(CLEAN)).expect("it is there");
+    fs::remove_file(sandbox.join(CLEAN)).expect("the file exists");
     sandbox.write("manifests/mail.yaml", format!("{mail}---\n{clean}"));
-    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).exits_with(0);
     for _ in 0..2 {
-        sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+        sandbox.run(&["plan", "--detailed-exitcode"]).exits_with(0);
     }
 }
 
 #[test]
-fn a_group_is_chosen_as_a_whole() {
+fn group_is_selected_as_a_whole() {
     let sandbox = applied();
     sandbox.edit(CLEAN, "FROM lake.orders", "FROM lake.orders WHERE id > 0");
     sandbox.edit("manifests/orders.yaml", "FROM lake.raw", "FROM lake.raw WHERE id > 0");
     sandbox.edit("manifests/mail.yaml", "FROM lake.report", "FROM lake.report WHERE id > 0");
-    let select = |what: &str| sandbox.run(&["plan", "--select", what]).ends_with(0).stdout;
+    let select = |what: &str| sandbox.run(&["plan", "--select", what]).exits_with(0).stdout;
     let of_one = select("shop/clean");
     for chosen in ["shop/clean ", "shop/orders ", "shop/nightly "] {
         assert!(of_one.contains(chosen), "{of_one}");
@@ -131,16 +132,16 @@ fn a_group_is_chosen_as_a_whole() {
     let of_another = select("shop/mail");
     assert!(of_another.contains("shop/mail ") && !of_another.contains("shop/clean "), "{of_another}");
 
-    let some = sandbox.run(&["plan", CLEAN, "manifests/orders.yaml"]).ends_with(1);
-    some.says("`shop/report` is a task of the group `shop/nightly`");
+    let some = sandbox.run(&["plan", CLEAN, "manifests/orders.yaml"]).exits_with(1);
+    some.prints("`shop/report` is a task of the group `shop/nightly`");
     let all = ["plan", CLEAN, "manifests/orders.yaml", "manifests/report.yaml"];
-    sandbox.run(&all).ends_with(0).says("shop/nightly");
-    sandbox.run(&["plan", "manifests/mail.yaml"]).ends_with(0).says("shop/mail");
+    sandbox.run(&all).exits_with(0).prints("shop/nightly");
+    sandbox.run(&["plan", "manifests/mail.yaml"]).exits_with(0).prints("shop/mail");
 
     let part = sandbox.run(&["destroy", "--select", "shop/clean", "--auto-approve"]);
     assert_ne!(part.code, 0);
-    part.says("can't be chosen without");
-    sandbox.run(&["destroy", "--select", "shop/mail", "--auto-approve"]).ends_with(0);
-    sandbox.run(&["destroy", "--auto-approve"]).ends_with(0);
+    part.prints("can't be chosen without");
+    sandbox.run(&["destroy", "--select", "shop/mail", "--auto-approve"]).exits_with(0);
+    sandbox.run(&["destroy", "--auto-approve"]).exits_with(0);
     assert!(!sandbox.join(DAG).exists());
 }

@@ -43,8 +43,8 @@ pub(crate) struct Sandbox {
 }
 
 /// The exit code and output of a run.
-pub(crate) struct Ran {
-    line: String,
+pub(crate) struct CommandOutput {
+    command_line: String,
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -62,7 +62,7 @@ impl Sandbox {
         let sandbox = Self::new();
         let from = dcp_tests::workspace().join("examples/quickstart");
         let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
-        assert!(copied.expect("cp is there").success());
+        assert!(copied.expect("cp can be run").success());
         sandbox
     }
 
@@ -77,10 +77,10 @@ impl Sandbox {
     /// Creates a project with a table that is written every night, and a stream from Kafka.
     pub(crate) fn project() -> Self {
         let sandbox = Self::initialized();
-        std::fs::remove_dir_all(sandbox.join("manifests")).expect("it was made");
+        std::fs::remove_dir_all(sandbox.join("manifests")).expect("the folder was created");
         let from = dcp_tests::workspace().join("tests/tests/cli/project");
         let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
-        assert!(copied.expect("cp is there").success());
+        assert!(copied.expect("cp can be run").success());
         sandbox
     }
 
@@ -94,13 +94,14 @@ impl Sandbox {
 
     pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
         let path = self.join(path);
-        std::fs::create_dir_all(path.parent().expect("it is in the sandbox")).expect("folders can be made");
+        std::fs::create_dir_all(path.parent().expect("the path is in the sandbox"))
+            .expect("folders can be made");
         std::fs::write(path, content).expect("files can be written");
         self
     }
 
     pub(crate) fn read(&self, path: &str) -> String {
-        std::fs::read_to_string(self.join(path)).expect("the file is there")
+        std::fs::read_to_string(self.join(path)).expect("the file exists")
     }
 
     /// Replaces the first occurrence of a text in a file.
@@ -121,44 +122,49 @@ impl Sandbox {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> CommandOutput {
         self.run_in(".", args)
     }
 
-    pub(crate) fn run_in(&self, folder: &str, args: &[&str]) -> Ran {
+    pub(crate) fn run_in(&self, folder: &str, args: &[&str]) -> CommandOutput {
         let output =
             self.command(&DCP).current_dir(self.join(folder)).args(args).stdin(Stdio::null()).output();
-        self.ran(args, &output.expect("the binary can be run"))
+        self.capture(args, &output.expect("the binary can be run"))
     }
 
-    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> CommandOutput {
         let mut command = self.command(&DCP);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be run");
-        child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads its input");
-        self.ran(args, &child.wait_with_output().expect("it ends"))
+        child
+            .stdin
+            .take()
+            .expect("the stream is piped")
+            .write_all(input.as_bytes())
+            .expect("the program reads its input");
+        self.capture(args, &child.wait_with_output().expect("the process or thread ends"))
     }
 
-    pub(crate) fn ran(&self, args: &[&str], output: &Output) -> Ran {
+    pub(crate) fn capture(&self, args: &[&str], output: &Output) -> CommandOutput {
         let text = |bytes: &[u8]| {
-            let folder = self.path().canonicalize().expect("the sandbox is there");
+            let folder = self.path().canonicalize().expect("the sandbox exists");
             let text = String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
             text.replace(&folder.display().to_string(), "[DIR]")
                 .replace(&self.path().display().to_string(), "[DIR]")
         };
-        Ran {
-            line: args.join(" "),
-            code: output.status.code().expect("no signal ended it"),
+        CommandOutput {
+            command_line: args.join(" "),
+            code: output.status.code().expect("the process exited"),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         }
     }
 }
 
-impl Ran {
+impl CommandOutput {
     /// Returns the command, its output and its exit code, as snapshots have them.
-    pub(crate) fn shown(&self) -> String {
-        let mut text = format!("$ dcp {}\n", self.line);
+    pub(crate) fn transcript(&self) -> String {
+        let mut text = format!("$ dcp {}\n", self.command_line);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
                 write!(text, "--- {name}\n{stream}").expect("writing to a String does not fail");
@@ -169,17 +175,17 @@ impl Ran {
     }
 
     #[track_caller]
-    pub(crate) fn ends_with(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}", self.shown());
+    pub(crate) fn exits_with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.transcript());
         self
     }
 
     #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Self {
+    pub(crate) fn prints(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text) || self.stderr.contains(text),
             "no `{text}` in:\n{}",
-            self.shown()
+            self.transcript()
         );
         self
     }

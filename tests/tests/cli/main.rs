@@ -1,26 +1,26 @@
 //! The binary from a user's perspective.
 
+mod access;
 mod apply;
 mod assets;
 mod bad_input;
 mod cache;
 mod commands;
 mod compile;
+mod continuous;
+mod denial_of_service;
 mod disk;
 mod documents;
-mod doors;
 mod fmt;
 mod formats;
 mod gitops;
 mod groups;
 mod harness;
-mod hostile;
 mod interrupted;
-mod kept;
-mod pages;
+mod plan_document;
 
-mod plane;
-mod private;
+mod control_plane;
+mod permissions;
 mod run;
 mod serve;
 mod sinks;

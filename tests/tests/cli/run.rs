@@ -4,10 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
-use dcp_tests::machine::{Machine, alive, until};
+use dcp_tests::fake_spark::{FakeSpark, is_alive, wait_until};
 use insta::assert_snapshot;
 
-use crate::harness::{DCP, Ran, Sandbox};
+use crate::harness::{CommandOutput, DCP, Sandbox};
 
 const SCRIPT: &str = r#"
 job="${@: -1}"
@@ -44,44 +44,45 @@ spec:
 ";
 
 /// A project on a machine with a fake Spark.
-struct Place {
+struct Project {
     sandbox: Sandbox,
-    machine: Machine,
+    fake_spark: FakeSpark,
 }
 
-impl Place {
+impl Project {
     fn new() -> Self {
-        let (sandbox, machine) = (Sandbox::new(), Machine::of_version("4.1.1", SCRIPT));
+        let (sandbox, fake_spark) = (Sandbox::new(), FakeSpark::with_version("4.1.1", SCRIPT));
         sandbox
             .write("orders.yaml", MANIFEST)
             .write("main.py", "")
             .write("dcp.yaml", "project: shop\nmanifests: [orders.yaml]\n");
-        Self { sandbox, machine }
+        Self { sandbox, fake_spark }
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.sandbox.command(&DCP);
-        command.args(args).env("SPARK_HOME", self.machine.path("spark")).env("DCP_USER", "ada");
+        command.args(args).env("SPARK_HOME", self.fake_spark.path("spark")).env("DCP_USER", "ada");
         command.env("DCP_TOKEN", "0123456789abcdef0123456789abcdef");
         command.stdin(Stdio::null());
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    fn run(&self, args: &[&str]) -> CommandOutput {
         let output = self.command(args).output().expect("the binary can be run");
-        self.sandbox.ran(args, &output)
+        self.sandbox.capture(args, &output)
     }
 
     /// Starts a command, and waits for the driver of its job.
     fn started(&self, args: &[&str], job: &str) -> (Child, String) {
         let mut command = self.command(args);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be run");
-        (child, self.machine.line(&format!("pids-{job}")))
+        let child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program can be run");
+        (child, self.fake_spark.wait_for_line(&format!("pids-{job}")))
     }
 }
 
 /// Returns the output with ids, times and durations replaced.
-fn same(ran: &Ran) -> String {
+fn normalized(ran: &CommandOutput) -> String {
     let mut text = String::new();
     let words = |line: &str| {
         let word = |word: &str| {
@@ -92,7 +93,7 @@ fn same(ran: &Ran) -> String {
         };
         line.split(' ').map(word).collect::<Vec<_>>().join(" ")
     };
-    for line in ran.shown().lines() {
+    for line in ran.transcript().lines() {
         let mut line = words(line);
         let digits = |text: &str| text.starts_with(|it: char| it.is_ascii_digit());
         // Times of day, and durations.
@@ -116,44 +117,44 @@ fn same(ran: &Ran) -> String {
 }
 
 /// Returns the id that a command printed.
-fn id(ran: &Ran) -> String {
-    let line = ran.stdout.lines().find(|line| line.contains("submitted")).expect("it was submitted");
-    line.split_whitespace().nth(2).expect("its id comes third").to_owned()
+fn id(ran: &CommandOutput) -> String {
+    let line = ran.stdout.lines().find(|line| line.contains("submitted")).expect("the output has the submit");
+    line.split_whitespace().nth(2).expect("the id is the third word").to_owned()
 }
 
 #[test]
-fn a_job_is_run_and_repaired() {
-    let place = Place::new();
-    let ran = place.run(&["run", "orders.yaml", "--param", "do=twice"]).ends_with(0);
-    assert_snapshot!("run_repaired", same(&ran));
-    let logs = place.run(&["logs", &id(&ran)]).ends_with(0);
+fn job_that_ran_out_of_memory_is_retried_with_more() {
+    let project = Project::new();
+    let ran = project.run(&["run", "orders.yaml", "--param", "do=twice"]).exits_with(0);
+    assert_snapshot!("run_repaired", normalized(&ran));
+    let logs = project.run(&["logs", &id(&ran)]).exits_with(0);
     assert_eq!(logs.stdout, "the driver says twice\n");
-    let all = place.run(&["logs", &id(&ran), "--all"]).ends_with(0);
+    let all = project.run(&["logs", &id(&ran), "--all"]).exits_with(0);
     assert_eq!(all.stdout, "26/01/31 02:00:11 INFO SparkContext: Running Spark\nthe driver says twice\n");
-    let first = place.run(&["logs", "logistics/orders", "--attempt", "1"]).ends_with(0);
-    assert!(first.stdout.contains("OutOfMemoryError"), "{}", first.shown());
-    let listed = place.run(&["runs", "--output", "json"]).ends_with(0).json();
+    let first = project.run(&["logs", "logistics/orders", "--attempt", "1"]).exits_with(0);
+    assert!(first.stdout.contains("OutOfMemoryError"), "{}", first.transcript());
+    let listed = project.run(&["runs", "--output", "json"]).exits_with(0).json();
     assert_eq!(listed[0]["execution"]["phase"], "SUCCEEDED");
     assert_eq!(listed[0]["request"]["by"], "ada");
     assert_eq!(listed[0]["request"].get("token"), None);
 }
 
 #[test]
-fn a_failure_is_told_with_what_is_known_of_it() {
-    let place = Place::new();
-    let ran = place.run(&["run", "orders.yaml", "-p", "do=fail"]).ends_with(1);
-    assert_snapshot!("run_failed", same(&ran));
-    assert_snapshot!("runs_one", same(&place.run(&["runs", &id(&ran)]).ends_with(0)));
-    place.run(&["runs", "--phase", "failed"]).ends_with(0).says(&id(&ran));
-    place.run(&["runs", "--phase", "succeeded"]).ends_with(0).says("there are no such executions");
-    place.run(&["runs", "--phase", "done"]).ends_with(2).says("`done` is no phase");
+fn failure_is_reported_with_cause_and_evidence() {
+    let project = Project::new();
+    let ran = project.run(&["run", "orders.yaml", "-p", "do=fail"]).exits_with(1);
+    assert_snapshot!("run_failed", normalized(&ran));
+    assert_snapshot!("runs_one", normalized(&project.run(&["runs", &id(&ran)]).exits_with(0)));
+    project.run(&["runs", "--phase", "failed"]).exits_with(0).prints(&id(&ran));
+    project.run(&["runs", "--phase", "succeeded"]).exits_with(0).prints("there are no such executions");
+    project.run(&["runs", "--phase", "done"]).exits_with(2).prints("`done` is no phase");
 }
 
 #[test]
-fn what_is_wrong_is_said_before_anything_is_started() {
-    let place = Place::new();
+fn invalid_runs_are_rejected_before_the_start() {
+    let project = Project::new();
     let bad = |args: &[&str], code, says: &str| {
-        place.run(args).ends_with(code).says(says);
+        project.run(args).exits_with(code).prints(says);
     };
     bad(&["run", "nothing.yaml"], 1, "nothing.yaml");
     bad(&["run", "nothing"], 2, "`nothing` is no file, and no workload");
@@ -165,47 +166,51 @@ fn what_is_wrong_is_said_before_anything_is_started() {
     bad(&["logs", "nothing"], 1, "there is no execution nothing");
     bad(&["logs", "No Id"], 2, "`No Id` is no execution");
     bad(&["cancel", "logistics/orders"], 1, "`logistics/orders` was never run");
-    std::fs::remove_file(place.sandbox.join("main.py")).expect("it is there");
+    std::fs::remove_file(project.sandbox.join("main.py")).expect("the file exists");
     bad(&["run", "orders.yaml"], 1, "there is no file `main.py`");
-    place.sandbox.write("main.py", "").edit("orders.yaml", "\"4.1\"", "\"3.5\"");
+    project.sandbox.write("main.py", "").edit("orders.yaml", "\"4.1\"", "\"3.5\"");
     bad(&["run", "orders.yaml"], 1, "Spark 3.5 is not on this machine, which has 4.1.1");
-    place.sandbox.edit("orders.yaml", "main: main.py", "mian: main.py");
+    project.sandbox.edit("orders.yaml", "main: main.py", "mian: main.py");
     bad(&["run", "orders.yaml"], 1, "unknown field `mian`");
     bad(&["runs"], 0, "there are no such executions");
 }
 
 #[test]
-fn the_same_token_gives_the_same_run() {
-    let place = Place::new();
-    let first = place.run(&["run", "orders.yaml", "--token", "nightly-1"]).ends_with(0);
-    let second = place.run(&["run", "orders.yaml", "--token", "nightly-1"]).ends_with(0).says("used before");
+fn same_token_gives_the_same_execution() {
+    let project = Project::new();
+    let first = project.run(&["run", "orders.yaml", "--token", "nightly-1"]).exits_with(0);
+    let second =
+        project.run(&["run", "orders.yaml", "--token", "nightly-1"]).exits_with(0).prints("used before");
     assert_eq!(id(&first), id(&second));
-    assert_eq!(place.machine.lines("pids-nothing").len(), 1);
-    let other = place.run(&["run", "orders.yaml", "--token", "nightly-1", "-p", "do=x"]).ends_with(1);
-    other.says("the parameter `do` was not given, and is \"x\"");
+    assert_eq!(project.fake_spark.lines("pids-nothing").len(), 1);
+    let other = project.run(&["run", "orders.yaml", "--token", "nightly-1", "-p", "do=x"]).exits_with(1);
+    other.prints("the parameter `do` was not given, and is \"x\"");
 }
 
 #[test]
-fn who_stops_waiting_does_not_stop_the_run() {
-    let place = Place::new();
+fn interrupted_wait_does_not_cancel_the_run() {
+    let project = Project::new();
     let args = ["run", "orders.yaml", "-p", "do=wait"];
-    let (child, driver) = place.started(&args, "wait");
-    until(|| place.run(&["runs", "--live"]).stdout.contains("RUNNING").then_some(()));
+    let (child, driver) = project.started(&args, "wait");
+    wait_until(|| project.run(&["runs", "--live"]).stdout.contains("RUNNING").then_some(()));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill can be run");
-    let ran = place.sandbox.ran(&args, &child.wait_with_output().expect("it ends")).ends_with(1);
+    let ran = project
+        .sandbox
+        .capture(&args, &child.wait_with_output().expect("the process or thread ends"))
+        .exits_with(1);
     let id = id(&ran);
-    let ran = ran.says(&format!("{id} goes on")).says(&format!("dcp cancel {id}"));
+    let ran = ran.prints(&format!("{id} goes on")).prints(&format!("dcp cancel {id}"));
     drop(ran);
-    assert!(alive(&driver), "it runs on");
-    place.run(&["runs", "--live"]).ends_with(0).says("RUNNING");
-    place
+    assert!(is_alive(&driver), "the driver keeps running");
+    project.run(&["runs", "--live"]).exits_with(0).prints("RUNNING");
+    project
         .run(&["cancel", &id])
-        .ends_with(0)
-        .says("is being stopped; it has 1 s")
-        .says(&format!("{id} is cancelled"));
-    assert!(!alive(&driver), "nothing of it is left");
-    place.run(&["runs", "--live"]).ends_with(0).says("there are no such executions");
-    place.run(&["cancel", &id]).ends_with(0).says("has ended already: CANCELLED");
+        .exits_with(0)
+        .prints("is being stopped; it has 1 s")
+        .prints(&format!("{id} is cancelled"));
+    assert!(!is_alive(&driver), "the driver is gone");
+    project.run(&["runs", "--live"]).exits_with(0).prints("there are no such executions");
+    project.run(&["cancel", &id]).exits_with(0).prints("has ended already: CANCELLED");
 }
 
 /// A service that is killed on drop, and its address.
@@ -213,18 +218,19 @@ struct Service(Child, String);
 
 impl Service {
     /// Starts `dcp up`.
-    fn up(place: &Place, listen: &str) -> Self {
-        place.sandbox.write("tokens", "ada 0123456789abcdef0123456789abcdef\n");
-        Self::start(place, &["up", "--listen", listen, "--tokens", "tokens", "--quiet"])
+    fn up(project: &Project, listen: &str) -> Self {
+        project.sandbox.write("tokens", "ada 0123456789abcdef0123456789abcdef\n");
+        Self::start(project, &["up", "--listen", listen, "--tokens", "tokens", "--quiet"])
     }
 
-    fn start(place: &Place, args: &[&str]) -> Self {
-        let mut command = place.command(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be run");
+    fn start(project: &Project, args: &[&str]) -> Self {
+        let mut command = project.command(args);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program can be run");
         let mut line = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
-        let url = line.trim().rsplit(' ').next().expect("the address comes last").to_owned();
+        let out = child.stdout.take().expect("the stream is piped");
+        BufReader::new(out).read_line(&mut line).expect("the server prints its address");
+        let url = line.trim().rsplit(' ').next().expect("the line ends with the address").to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{line}");
         Self(child, url)
     }
@@ -238,85 +244,90 @@ impl Drop for Service {
 }
 
 #[test]
-fn all_parts_in_one_process_and_what_it_leaves_behind() {
-    let place = Place::new();
-    let up = Service::up(&place, "127.0.0.1:0");
-    let project = format!(
+fn executions_survive_a_restart_of_dcp_up() {
+    let project = Project::new();
+    let up = Service::up(&project, "127.0.0.1:0");
+    let project_file = format!(
         "project: shop\nmanifests: [orders.yaml]\ntargets: {{dev: {{default: true, server: \"{}\"}}}}\n",
         up.1
     );
-    place.sandbox.write("dcp.yaml", project);
-    place.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 1");
-    place.run(&["run", "logistics/orders", "--wait"]).ends_with(0).says("succeeded");
-    let submitted = place.run(&["run", "logistics/orders"]).ends_with(0).says("to follow it: dcp logs -f");
+    project.sandbox.write("dcp.yaml", project_file);
+    project.run(&["apply", "--auto-approve"]).exits_with(0).prints("applied serial 1");
+    project.run(&["run", "logistics/orders", "--wait"]).exits_with(0).prints("succeeded");
+    let submitted =
+        project.run(&["run", "logistics/orders"]).exits_with(0).prints("to follow it: dcp logs -f");
     let id = submitted.stdout.trim();
-    assert_eq!(place.run(&["logs", "-f", id]).ends_with(0).stdout, "the driver says nothing\n");
-    place
+    assert_eq!(project.run(&["logs", "-f", id]).exits_with(0).stdout, "the driver says nothing\n");
+    project
         .run(&["run", "logistics/order"])
-        .ends_with(1)
-        .says("no job `logistics/order` is applied to `shop/dev`");
-    let (waiting, driver) = place.started(&["run", "logistics/orders", "-p", "do=wait", "--wait"], "wait");
-    until(|| place.run(&["runs", "--live"]).stdout.contains("RUNNING").then_some(()));
+        .exits_with(1)
+        .prints("no job `logistics/order` is applied to `shop/dev`");
+    let (waiting, driver) = project.started(&["run", "logistics/orders", "-p", "do=wait", "--wait"], "wait");
+    wait_until(|| project.run(&["runs", "--live"]).stdout.contains("RUNNING").then_some(()));
     let address = up.1.trim_start_matches("http://").to_owned();
     drop(up);
-    assert!(alive(&driver), "what runs does not need who started it");
+    assert!(is_alive(&driver), "the driver survives `dcp up`");
     // Another process takes over the execution, and the waiting command continues.
-    let up = Service::up(&place, &address);
-    place.run(&["runs", "--live"]).ends_with(0).says("RUNNING");
-    place.run(&["cancel", "logistics/orders"]).ends_with(0).says("is cancelled");
-    assert!(!alive(&driver));
-    let told = waiting.wait_with_output().expect("it ends");
-    let told = place.sandbox.ran(&["run"], &told).ends_with(1).says("cancelled");
-    assert_eq!(told.stdout.matches("submitted").count(), 1, "{}", told.shown());
+    let up = Service::up(&project, &address);
+    project.run(&["runs", "--live"]).exits_with(0).prints("RUNNING");
+    project.run(&["cancel", "logistics/orders"]).exits_with(0).prints("is cancelled");
+    assert!(!is_alive(&driver));
+    let output = waiting.wait_with_output().expect("the process or thread ends");
+    let output = project.sandbox.capture(&["run"], &output).exits_with(1).prints("cancelled");
+    assert_eq!(output.stdout.matches("submitted").count(), 1, "{}", output.transcript());
     drop(up);
-    place.run(&["runs"]).ends_with(1).says("that the Runner runs");
+    project.run(&["runs"]).exits_with(1).prints("that the Runner runs");
 }
 
 #[test]
-fn the_parts_may_have_addresses_of_their_own() {
-    let place = Place::new();
-    place.sandbox.write("tokens", "ci 0123456789abcdef0123456789abcdef\n");
+fn control_plane_and_runner_run_as_separate_services() {
+    let project = Project::new();
+    project.sandbox.write("tokens", "ci 0123456789abcdef0123456789abcdef\n");
     let serve = |part: &str, database: &str, more: &[&str]| {
         let args = ["serve", part, "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
-        Service::start(&place, &[&args, more, &["--quiet"]].concat())
+        Service::start(&project, &[&args, more, &["--quiet"]].concat())
     };
     let control = serve("control", "state.db", &[]);
     let runner = serve("runner", "runs.db", &["--control", &control.1]);
     let (server, at) = (&control.1, &runner.1);
-    let project = |target: &str| {
+    let write_project = |target: &str| {
         let text = format!("project: shop\nmanifests: [orders.yaml]\ntargets: {{prod: {{{target}}}}}\n");
-        place.sandbox.write("dcp.yaml", text);
+        project.sandbox.write("dcp.yaml", text);
     };
-    project(&format!("runner: \"{at}\""));
-    place.run(&["validate"]).ends_with(1).says("`server` is missing from `prod`");
-    project(&format!("server: \"{server}\""));
-    place.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 1");
-    place.run(&["runs"]).ends_with(1).says("it is no Runner").says("`runner:` beside");
-    project(&format!("server: \"{server}\", runner: \"{at}\""));
-    place.run(&["run", "logistics/orders", "--wait"]).ends_with(0).says("succeeded");
-    place.run(&["runs"]).ends_with(0).says("SUCCEEDED");
-    place.run(&["plan"]).ends_with(0).says("nothing to do");
+    write_project(&format!("runner: \"{at}\""));
+    project.run(&["validate"]).exits_with(1).prints("`server` is missing from `prod`");
+    write_project(&format!("server: \"{server}\""));
+    project.run(&["apply", "--auto-approve"]).exits_with(0).prints("applied serial 1");
+    project.run(&["runs"]).exits_with(1).prints("it is no Runner").prints("`runner:` beside");
+    write_project(&format!("server: \"{server}\", runner: \"{at}\""));
+    project.run(&["run", "logistics/orders", "--wait"]).exits_with(0).prints("succeeded");
+    project.run(&["runs"]).exits_with(0).prints("SUCCEEDED");
+    project.run(&["plan"]).exits_with(0).prints("nothing to do");
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_to_be() {
-    let place = Place::new();
+fn unusable_listen_address_is_reported() {
+    let project = Project::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-    let address = taken.local_addr().expect("it has one").to_string();
-    let ran = place.run(&["up", "--listen", &address]).ends_with(1);
-    ran.says(&format!("nothing can listen at {address}")).says("--listen HOST:PORT");
-    let ran = place.run(&["up", "--listen", "0.0.0.0:0"]).ends_with(2);
-    ran.says("without `--tokens`, dcp listens at a loopback address only");
-    let ran = place.run(&["up", "--tokens", "tokens"]).ends_with(2);
-    ran.says("no address is given").says("--listen");
+    let address = taken.local_addr().expect("the listener has an address").to_string();
+    let ran = project.run(&["up", "--listen", &address]).exits_with(1);
+    ran.prints(&format!("nothing can listen at {address}")).prints("--listen HOST:PORT");
+    let ran = project.run(&["up", "--listen", "0.0.0.0:0"]).exits_with(2);
+    ran.prints("without `--tokens`, dcp listens at a loopback address only");
+    let ran = project.run(&["up", "--tokens", "tokens"]).exits_with(2);
+    ran.prints("no address is given").prints("--listen");
 }
 
 #[test]
-fn doctor_says_what_is_missing() {
-    let place = Place::new();
-    place.run(&["doctor"]).ends_with(0).says("✓ spark    4.1.1").says("jobs can be run on this machine");
-    let mut bare = place.sandbox.command(&DCP);
+fn doctor_reports_missing_requirements() {
+    let project = Project::new();
+    project
+        .run(&["doctor"])
+        .exits_with(0)
+        .prints("✓ spark    4.1.1")
+        .prints("jobs can be run on this machine");
+    let mut bare = project.sandbox.command(&DCP);
     let output = bare.arg("doctor").env("PATH", "/nowhere").output().expect("the binary can be run");
-    let ran = place.sandbox.ran(&["doctor"], &output).ends_with(1);
-    assert_snapshot!("doctor_bare", ran.shown());
+    let ran = project.sandbox.capture(&["doctor"], &output).exits_with(1);
+    assert_snapshot!("doctor_bare", ran.transcript());
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dcp_server::Log;
 use serde_json::Value;
 
-use crate::harness::{DCP, Ran, Sandbox};
-use crate::plane::Plane;
+use crate::control_plane::ControlPlane;
+use crate::harness::{CommandOutput, DCP, Sandbox};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BATCH: &str = "manifests/orders-daily.yaml";
@@ -39,17 +39,17 @@ impl Server {
         command.stderr(std::fs::File::create(&log).expect("files can be made"));
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
         let mut line = String::new();
-        let out = child.stdout.take().expect("it is piped");
-        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
-        let url = line.trim().rsplit(' ').next().expect("the address comes last").to_owned();
+        let out = child.stdout.take().expect("the stream is piped");
+        BufReader::new(out).read_line(&mut line).expect("the server prints its address");
+        let url = line.trim().rsplit(' ').next().expect("the line ends with the address").to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{line}");
         Self { child, url, log }
     }
 
     fn stop(&mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("it can be signalled");
-        self.child.wait().expect("it ends").code()
+        Command::new("kill").args(["-TERM", &id]).status().expect("the process can be signalled");
+        self.child.wait().expect("the process or thread ends").code()
     }
 }
 
@@ -67,26 +67,26 @@ fn project(server: &Server) -> Sandbox {
     sandbox
 }
 
-fn run(sandbox: &Sandbox, args: &[&str], token: &str) -> Ran {
+fn run(sandbox: &Sandbox, args: &[&str], token: &str) -> CommandOutput {
     let output = sandbox.command(&DCP).args(args).env("DCP_TOKEN", token).stdin(Stdio::null()).output();
-    sandbox.ran(args, &output.expect("the binary can be run"))
+    sandbox.capture(args, &output.expect("the binary can be run"))
 }
 
 #[test]
-fn what_one_applies_the_other_sees() {
+fn client_sees_the_applies_of_another_client() {
     let home = Sandbox::new();
     let mut server = Server::start(&home);
     let (one, two) = (project(&server), project(&server));
     let apply = ["apply", "--target", "prod", "--auto-approve"];
-    run(&one, &apply, TOKEN).ends_with(0).says("applied serial 1");
-    let plan = run(&two, &["plan", "--target", "prod"], TOKEN).ends_with(0);
-    plan.says("nothing to do").says("applied by ci");
+    run(&one, &apply, TOKEN).exits_with(0).prints("applied serial 1");
+    let plan = run(&two, &["plan", "--target", "prod"], TOKEN).exits_with(0);
+    plan.prints("nothing to do").prints("applied by ci");
     // The author is the name of the token, even if the client's user has another name.
     two.edit(BATCH, "0 2 * * *", "0 3 * * *");
-    run(&two, &apply, &TOKEN.replace('0', "f")).ends_with(0).says("applied serial 2");
-    let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).ends_with(0).json();
+    run(&two, &apply, &TOKEN.replace('0', "f")).exits_with(0).prints("applied serial 2");
+    let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).exits_with(0).json();
     assert_eq!(history[0]["by"], "ada", "{history}");
-    assert_eq!(server.stop(), Some(0), "it ends well after a signal");
+    assert_eq!(server.stop(), Some(0), "the server exits with 0 after SIGTERM");
 }
 
 #[test]
@@ -96,93 +96,102 @@ fn client_reports_denied_calls_and_servers_that_are_away() {
     let sandbox = project(&server);
     let plan = ["plan", "--target", "prod"];
     for token in ["", "0123456789abcdef0123456789abcdee"] {
-        let refused = run(&sandbox, &plan, token).ends_with(1).says("DCP_TOKEN");
-        assert!(token.is_empty() || !refused.shown().contains(token), "a token is in no message");
+        let refused = run(&sandbox, &plan, token).exits_with(1).prints("DCP_TOKEN");
+        assert!(token.is_empty() || !refused.transcript().contains(token), "no message has the token");
     }
     server.stop();
     let url = server.url.trim_start_matches("http://").to_owned();
-    run(&sandbox, &plan, TOKEN).ends_with(1).says(&url);
+    run(&sandbox, &plan, TOKEN).exits_with(1).prints(&url);
 }
 
 #[test]
-fn a_token_does_not_go_where_others_can_read_it() {
+fn token_is_not_sent_over_plain_http() {
     let home = Sandbox::new();
     let server = Server::start(&home);
     let sandbox = project(&server);
     // This address also leads to this machine, but is not a loopback address.
     sandbox.edit("dcp.yaml", "http://127.0.0.1:", "http://0.0.0.0:");
     let plan = ["plan", "--target", "prod"];
-    let refused = run(&sandbox, &plan, TOKEN).ends_with(1).says("nothing was sent").says("DCP_ALLOW_HTTP=1");
-    assert!(!refused.shown().contains(TOKEN), "a token is in no message");
+    let refused =
+        run(&sandbox, &plan, TOKEN).exits_with(1).prints("nothing was sent").prints("DCP_ALLOW_HTTP=1");
+    assert!(!refused.transcript().contains(TOKEN), "no message has the token");
     let trusted =
         sandbox.command(&DCP).args(plan).envs([("DCP_TOKEN", TOKEN), ("DCP_ALLOW_HTTP", "1")]).output();
-    sandbox.ran(&plan, &trusted.expect("the binary can be run")).ends_with(0);
+    sandbox.capture(&plan, &trusted.expect("the binary can be run")).exits_with(0);
 }
 
 #[test]
-fn each_call_is_told_of_and_no_token() {
+fn each_call_is_logged_without_the_token() {
     let home = Sandbox::new();
     let mut server = Server::start(&home);
     let sandbox = project(&server);
     let wrong = "0123456789abcdef0123456789abcdee";
-    run(&sandbox, &["apply", "--target", "prod", "--auto-approve"], TOKEN).ends_with(0);
-    run(&sandbox, &["plan", "--target", "prod"], wrong).ends_with(1);
+    run(&sandbox, &["apply", "--target", "prod", "--auto-approve"], TOKEN).exits_with(0);
+    run(&sandbox, &["plan", "--target", "prod"], wrong).exits_with(1);
     server.stop();
-    let log = std::fs::read_to_string(&server.log).expect("it is there");
+    let log = std::fs::read_to_string(&server.log).expect("the file exists");
     assert!(!log.contains(TOKEN) && !log.contains(wrong), "{log}");
-    let calls: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
-    let told = |method: &str, by: Option<&str>, code: &str| {
+    let calls: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("the text is JSON")).collect();
+    let is_logged = |method: &str, by: Option<&str>, code: &str| {
         calls.iter().any(|call| {
             let timed = call["at"].is_string() && call["ms"].is_number();
             timed && call["method"] == method && call["by"].as_str() == by && call["code"] == code
         })
     };
     for method in ["State", "Commit", "Published"] {
-        assert!(told(method, Some("ci"), "Ok"), "{method} is not in\n{log}");
+        assert!(is_logged(method, Some("ci"), "Ok"), "{method} is not in\n{log}");
     }
-    assert!(told("State", None, "Unauthenticated"), "{log}");
+    assert!(is_logged("State", None, "Unauthenticated"), "{log}");
     // The leader is the same for all scopes.
     let of_a_scope = |call: &&Value| !call["by"].is_null() && call["method"] != "Leader";
     assert!(calls.iter().filter(of_a_scope).all(|call| call["scope"] == "quickstart/prod"), "{log}");
 }
 
 #[test]
-fn who_calls_while_there_is_no_room_tries_again() {
+fn client_retries_calls_beyond_the_limit() {
     let (sender, codes) = std::sync::mpsc::channel();
-    let plane = Plane::start_with(|options| {
+    let control_plane = ControlPlane::start_with(|options| {
         options.limits.calls = 1;
-        options.log = Some(Log::new(move |call| sender.send(call.code.clone()).expect("the test goes on")));
+        options.log =
+            Some(Log::new(move |call| sender.send(call.code.clone()).expect("the test has not ended")));
     });
-    let sandbox = plane.project();
-    plane.hold("state");
+    let sandbox = control_plane.project();
+    control_plane.delay_next("state");
     std::thread::scope(|scope| {
         let plan = || run(&sandbox, &["plan", "--target", "prod"], TOKEN).code;
         let first = scope.spawn(plan);
-        plane.reached();
+        control_plane.wait_until_delayed();
         let second = scope.spawn(plan);
         assert_eq!(codes.recv_timeout(Duration::from_mins(1)).as_deref(), Ok("Unavailable"));
-        plane.let_go();
-        assert_eq!((first.join().expect("it ends"), second.join().expect("it ends")), (0, 0));
+        control_plane.release();
+        assert_eq!(
+            (
+                first.join().expect("the process or thread ends"),
+                second.join().expect("the process or thread ends")
+            ),
+            (0, 0)
+        );
     });
 }
 
 #[test]
-fn tokens_that_cannot_be_used_are_refused() {
+fn invalid_token_files_are_rejected() {
     let sandbox = Sandbox::new();
     let serve = |database: &str| {
         let args =
             ["serve", "control", "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
-        sandbox.run(&args).ends_with(1)
+        sandbox.run(&args).exits_with(1)
     };
-    serve("state.db").says("`tokens` can't be read");
+    serve("state.db").prints("`tokens` can't be read");
     sandbox.write("tokens", "ci\n");
-    serve("state.db").says("line 1 of `tokens` is not a name and a token");
+    serve("state.db").prints("line 1 of `tokens` is not a name and a token");
     sandbox.write("tokens", "ci short\n");
-    let refused = serve("state.db").says("the token of `ci` can't be used");
-    assert!(!refused.shown().contains("short"));
+    let refused = serve("state.db").prints("the token of `ci` can't be used");
+    assert!(!refused.transcript().contains("short"));
     sandbox.write("tokens", format!("ci {TOKEN}\n"));
     let args = ["serve", "control", "--database", "mysql://db/dcp", "--tokens", "tokens"];
-    sandbox.run(&args).ends_with(2).says("`mysql://` is no database that dcp knows");
+    sandbox.run(&args).exits_with(2).prints("`mysql://` is no database that dcp knows");
     let refused = serve("postgres://dcp:hunter2hunter2@127.0.0.1:1/dcp");
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
 }

@@ -9,7 +9,7 @@ use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id};
 use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, apply_event};
-use dcp_tests::machine::Machine;
+use dcp_tests::fake_spark::FakeSpark;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ fn fields() -> BTreeSet<String> {
 
 fn walk(schema: &Value, node: &Value, path: &str, within: &[&str], found: &mut BTreeSet<String>) {
     if let Some(name) = node["$ref"].as_str() {
-        let to = schema.pointer(&name[1..]).expect("it refers to what is there");
+        let to = schema.pointer(&name[1..]).expect("the reference resolves");
         if !within.contains(&name) {
             walk(schema, to, path, &[within, &[name]].concat(), found);
         }
@@ -95,18 +95,18 @@ const REFUSED: [(&str, &str); 9] = [
 ];
 
 fn accepts(lines: &str) -> Result<(), Error> {
-    let machine = Machine::of_version("4.1.1", "echo never");
+    let fake_spark = FakeSpark::with_version("4.1.1", "echo never");
     let job = dcp_tests::job(&format!("{lines}  job: {{sql: {{query: SELECT 1}}}}\n"));
-    let id = Id::parse("a1").expect("it is one");
+    let id = Id::parse("a1").expect("the id is valid");
     let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
     apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
     let values = std::collections::BTreeMap::new();
     let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
-    machine.local(SUPERVISOR).accepts(&lower(&input).expect("it fits"))
+    fake_spark.local_backend(SUPERVISOR).accepts(&lower(&input).expect("the job can be lowered"))
 }
 
 #[test]
-fn fields_that_cannot_be_acted_on_are_refused_by_their_name() {
+fn unsupported_fields_are_rejected_by_name() {
     let rows = FIELDS.0.iter().filter(|(treatment, ..)| *treatment == Treatment::Rejects);
     let refused: BTreeSet<&str> = rows.flat_map(|(.., patterns)| patterns.iter().copied()).collect();
     assert_eq!(refused, REFUSED.iter().map(|(pattern, _)| *pattern).collect());
@@ -126,8 +126,8 @@ fn fields_that_cannot_be_acted_on_are_refused_by_their_name() {
     for source in ["source: {emptyDir: {}}", claim] {
         let scratch = format!("{{name: spark-local-dir-1, path: /tmp/x, {source}}}");
         accepts(&format!("  pods: {{driver: {{volumes: [{scratch}]}}}}\n"))
-            .expect("it is where Spark keeps scratch data");
+            .expect("the volume is for scratch data");
     }
     accepts("  placement: {backends: [emr, local], emr: {releaseLabel: emr-7.6.0-latest}}\n")
-        .expect("it is for another one");
+        .expect("the settings are of another backend");
 }

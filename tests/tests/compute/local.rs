@@ -9,20 +9,20 @@ use std::time::{Duration, Instant};
 use dcp_gateway::application::{ConfigMapSpec, Metadata, PodSpec, RuntimeVersions, Spec};
 use dcp_gateway::local::Local;
 use dcp_gateway::{Compute, Cursor, End, Error, Name, Phase, Reason, SparkApplication, Status};
-use dcp_tests::machine::{Machine, alive, kill, parent, until};
+use dcp_tests::fake_spark::{FakeSpark, is_alive, parent_pid, send_signal, wait_until};
 use rustix::process::Signal;
 
 pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 const GRACE: Duration = Duration::from_millis(300);
 
-pub(crate) async fn end(local: &Local, name: &Name) -> End {
+pub(crate) async fn wait_for_end(local: &Local, name: &Name) -> End {
     let deadline = Instant::now() + Duration::from_mins(3);
     loop {
-        let status = local.get(name).await.expect("it can be asked").expect("it is known");
+        let status = local.get(name).await.expect("the backend responds").expect("the application is known");
         if let Status { phase: Phase::Ended, end: Some(end), .. } = status {
             return end;
         }
-        assert!(Instant::now() < deadline, "it did not end: {status:?}");
+        assert!(Instant::now() < deadline, "the application did not end: {status:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -50,54 +50,81 @@ pub(crate) fn was_lost(end: &End) -> bool {
 }
 
 pub(crate) fn name(text: &str) -> Name {
-    text.parse().expect("it is one")
+    text.parse().expect("the name is valid")
 }
 
 #[tokio::test]
-async fn end_of_an_application_is_known_later() {
+async fn end_of_an_application_is_known_to_later_processes() {
     for (script, succeeded, code) in [("echo done", true, 0), ("echo wrong >&2; exit 52", false, 52)] {
-        let machine = Machine::new(script);
-        machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
-        let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+        let fake_spark = FakeSpark::new(script);
+        fake_spark
+            .local_backend(SUPERVISOR)
+            .create(&application("a-1"))
+            .await
+            .expect("the application starts");
+        let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
         assert_eq!((found.succeeded, found.exit_code, found.signal), (succeeded, Some(code), None));
         let start = Cursor::default();
-        let log = machine.local(SUPERVISOR).logs(&name("a-1"), &start, 1024).await.expect("it has one");
+        let log = fake_spark
+            .local_backend(SUPERVISOR)
+            .logs(&name("a-1"), &start, 1024)
+            .await
+            .expect("the application has a log");
         let text = String::from_utf8_lossy(&log.bytes).into_owned();
         assert!(text == "done\n" || text == "wrong\n", "{text}");
-        let rest = machine.local(SUPERVISOR).logs(&name("a-1"), &log.next, 1024).await.expect("it has one");
+        let rest = fake_spark
+            .local_backend(SUPERVISOR)
+            .logs(&name("a-1"), &log.next, 1024)
+            .await
+            .expect("the application has a log");
         assert_eq!(rest.bytes, b"");
-        let part = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("1"), 2).await.expect("it has one");
+        let part = fake_spark
+            .local_backend(SUPERVISOR)
+            .logs(&name("a-1"), &cursor("1"), 2)
+            .await
+            .expect("the application has a log");
         assert_eq!((part.bytes.as_slice(), part.next.as_str()), (&text.as_bytes()[1..3], "3"));
-        let far = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("9223372036854775807"), 2).await;
-        assert_eq!(far.expect("it is beyond the end").bytes, b"");
-        let other = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("2026-01-31T00:00:00Z"), 2).await;
+        let far =
+            fake_spark.local_backend(SUPERVISOR).logs(&name("a-1"), &cursor("9223372036854775807"), 2).await;
+        assert_eq!(far.expect("the offset may be beyond the end").bytes, b"");
+        let other =
+            fake_spark.local_backend(SUPERVISOR).logs(&name("a-1"), &cursor("2026-01-31T00:00:00Z"), 2).await;
         assert!(
             matches!(other, Err(Error::Invalid(_))),
             "a cursor of another backend is rejected: {other:?}"
         );
     }
-    let machine = Machine::new("kill -SEGV $$");
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
-    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+    let fake_spark = FakeSpark::new("kill -SEGV $$");
+    fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await.expect("the application starts");
+    let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.succeeded, found.exit_code, found.signal), (false, None, Some(11)));
 }
 
 #[tokio::test]
-async fn many_who_start_it_start_it_once() {
-    let machine = Machine::new("echo $$ >> starts; while [ ! -e go ]; do sleep 0.01; done");
-    let all = (0..8).map(|_| async { machine.local(SUPERVISOR).create(&application("a-1")).await });
+async fn concurrent_creates_start_one_application() {
+    let fake_spark = FakeSpark::new("echo $$ >> starts; while [ ! -e go ]; do sleep 0.01; done");
+    let all =
+        (0..8).map(|_| async { fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await });
     for one in futures_util::future::join_all(all).await {
-        one.expect("it is started, or was");
+        one.expect("the application is started");
     }
-    machine.line("starts");
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was");
-    fs::write(machine.path("go"), "").expect("it can be written");
-    assert!(end(&machine.local(SUPERVISOR), &name("a-1")).await.succeeded);
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was");
-    assert_eq!(machine.lines("starts").len(), 1);
+    fake_spark.wait_for_line("starts");
+    fake_spark
+        .local_backend(SUPERVISOR)
+        .create(&application("a-1"))
+        .await
+        .expect("the application was started before");
+    fs::write(fake_spark.path("go"), "").expect("the file can be written");
+    assert!(wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await.succeeded);
+    fake_spark
+        .local_backend(SUPERVISOR)
+        .create(&application("a-1"))
+        .await
+        .expect("the application was started before");
+    assert_eq!(fake_spark.lines("starts").len(), 1);
     let mut other = application("a-1");
     other.spec.driver_args.push("more".to_owned());
-    assert!(matches!(machine.local(SUPERVISOR).create(&other).await, Err(Error::Conflict(_))));
+    assert!(matches!(fake_spark.local_backend(SUPERVISOR).create(&other).await, Err(Error::Conflict(_))));
 }
 
 /// Exits on SIGTERM unless the file `stubborn` exists, and leaves a child in another session.
@@ -105,23 +132,23 @@ const STUBBORN: &str = "trap '[ -e stubborn ] || exit 7' TERM\nsetsid sleep 1000
                         echo $$ > pid\nwhile true; do sleep 0.01; done";
 
 #[tokio::test]
-async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
+async fn delete_signals_and_then_kills_all_processes() {
     for stubborn in [false, true] {
-        let machine = Machine::new(STUBBORN);
+        let fake_spark = FakeSpark::new(STUBBORN);
         if stubborn {
-            fs::write(machine.path("stubborn"), "").expect("it can be written");
+            fs::write(fake_spark.path("stubborn"), "").expect("the file can be written");
         }
-        let local = machine.local(SUPERVISOR);
-        local.create(&application("a-1")).await.expect("it starts");
-        let (pid, child) = (machine.line("pid"), machine.line("child"));
+        let local = fake_spark.local_backend(SUPERVISOR);
+        local.create(&application("a-1")).await.expect("the application starts");
+        let (pid, child) = (fake_spark.wait_for_line("pid"), fake_spark.wait_for_line("child"));
         let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
-        local.delete(&name("a-1"), grace).await.expect("it can be asked");
-        local.delete(&name("a-1"), grace).await.expect("it can be asked twice");
-        let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+        local.delete(&name("a-1"), grace).await.expect("the backend responds");
+        local.delete(&name("a-1"), grace).await.expect("the backend responds to a repeated call");
+        let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
         assert!(found.stopped && !found.succeeded, "{found:?}");
         let how = if stubborn { (None, Some(9)) } else { (Some(7), None) };
         assert_eq!((found.exit_code, found.signal), how);
-        assert!(!alive(&pid) && !alive(&child), "nothing is left");
+        assert!(!is_alive(&pid) && !is_alive(&child), "no process is left");
     }
 }
 
@@ -132,63 +159,67 @@ const WATCHING: &str = "trap 'echo signaled > signaled; exit 9' TERM\ntouch \"$D
 #[tokio::test]
 async fn program_that_watches_for_its_stop_file_gets_no_sigterm() {
     for stubborn in [false, true] {
-        let machine = Machine::new(WATCHING);
+        let fake_spark = FakeSpark::new(WATCHING);
         if stubborn {
-            fs::write(machine.path("stubborn"), "").expect("it can be written");
+            fs::write(fake_spark.path("stubborn"), "").expect("the file can be written");
         }
-        let local = machine.local(SUPERVISOR);
-        local.create(&application("a-1")).await.expect("it starts");
-        machine.line("pid");
+        let local = fake_spark.local_backend(SUPERVISOR);
+        local.create(&application("a-1")).await.expect("the application starts");
+        fake_spark.wait_for_line("pid");
         let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
-        local.delete(&name("a-1"), grace).await.expect("it can be asked");
-        let found = end(&local, &name("a-1")).await;
-        assert!(found.stopped && !machine.path("signaled").exists(), "{found:?}");
+        local.delete(&name("a-1"), grace).await.expect("the backend responds");
+        let found = wait_for_end(&local, &name("a-1")).await;
+        assert!(found.stopped && !fake_spark.path("signaled").exists(), "{found:?}");
         let how = if stubborn { (None, Some(9)) } else { (Some(0), None) };
         assert_eq!((found.exit_code, found.signal), how);
     }
 }
 
 #[tokio::test]
-async fn what_was_stopped_before_it_began_never_begins() {
-    let machine = Machine::new("echo $$ >> starts");
-    machine.local(SUPERVISOR).delete(&name("a-1"), GRACE).await.expect("it can be asked");
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("nothing is to be done");
-    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
-    assert!(found.stopped && machine.lines("starts").is_empty(), "{found:?}");
+async fn application_deleted_before_its_start_never_starts() {
+    let fake_spark = FakeSpark::new("echo $$ >> starts");
+    fake_spark.local_backend(SUPERVISOR).delete(&name("a-1"), GRACE).await.expect("the backend responds");
+    fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await.expect("the backend responds");
+    let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
+    assert!(found.stopped && fake_spark.lines("starts").is_empty(), "{found:?}");
 }
 
 #[tokio::test]
-async fn what_a_killed_driver_leaves_is_ended_with_it() {
-    let machine = Machine::new(STUBBORN);
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
-    let (pid, child) = (machine.line("pid"), machine.line("child"));
-    kill(&pid, Signal::KILL);
-    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+async fn killed_driver_leaves_no_process() {
+    let fake_spark = FakeSpark::new(STUBBORN);
+    fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await.expect("the application starts");
+    let (pid, child) = (fake_spark.wait_for_line("pid"), fake_spark.wait_for_line("child"));
+    send_signal(&pid, Signal::KILL);
+    let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.succeeded, found.stopped, found.signal), (false, false, Some(9)));
-    assert!(!alive(&child));
+    assert!(!is_alive(&child));
 }
 
 #[tokio::test]
-async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
-    let machine = Machine::new(&format!("echo $$ >> starts\n{STUBBORN}"));
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
-    let (pid, child) = (machine.line("pid"), machine.line("child"));
-    let supervisor = parent(&pid);
-    kill(&supervisor, Signal::KILL);
-    until(|| (!alive(&supervisor)).then_some(()));
-    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+async fn application_without_supervisor_is_killed_and_not_restarted() {
+    let fake_spark = FakeSpark::new(&format!("echo $$ >> starts\n{STUBBORN}"));
+    fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await.expect("the application starts");
+    let (pid, child) = (fake_spark.wait_for_line("pid"), fake_spark.wait_for_line("child"));
+    let supervisor = parent_pid(&pid);
+    send_signal(&supervisor, Signal::KILL);
+    wait_until(|| (!is_alive(&supervisor)).then_some(()));
+    let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
     assert!(!found.succeeded && was_lost(&found), "{found:?}");
-    assert!(!alive(&pid) && !alive(&child), "nothing is left");
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was started");
-    assert_eq!(machine.lines("starts").len(), 1);
+    assert!(!is_alive(&pid) && !is_alive(&child), "no process is left");
+    fake_spark
+        .local_backend(SUPERVISOR)
+        .create(&application("a-1"))
+        .await
+        .expect("the application was started before");
+    assert_eq!(fake_spark.lines("starts").len(), 1);
 }
 
 /// The supervisor is killed after a different delay each time. Each application starts at most once, and always ends.
 #[tokio::test]
-async fn a_supervisor_may_be_killed_at_any_moment() {
-    let machine = Machine::new("echo started >> starts-$1; sleep 0.05");
-    fs::write(machine.path("main.jar"), "").expect("it can be written");
-    let local = machine.local(SUPERVISOR);
+async fn killed_supervisor_never_causes_a_second_start() {
+    let fake_spark = FakeSpark::new("echo started >> starts-$1; sleep 0.05");
+    fs::write(fake_spark.path("main.jar"), "").expect("the file can be written");
+    let local = fake_spark.local_backend(SUPERVISOR);
     let mut lost = 0;
     for round in 0..20u64 {
         let id = format!("a-{round}");
@@ -197,7 +228,7 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
         application.spec.jars = Some("main.jar".to_owned());
         // The script's first argument is `--master`, so all rounds append to the same file.
         application.spec.driver_args = vec![round.to_string()];
-        let folder = machine.path("runs").join(&id);
+        let folder = fake_spark.path("runs").join(&id);
         let killer = std::thread::spawn(move || {
             let marked = folder.display().to_string();
             std::thread::sleep(Duration::from_millis(round));
@@ -207,16 +238,16 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
         });
         // If the supervisor is killed before it begins, the call is retried, as by a Runner.
         let created = until_created(&local, &application).await;
-        killer.join().expect("it ends");
-        let found = end(&local, &name(&id)).await;
+        killer.join().expect("the thread ends");
+        let found = wait_for_end(&local, &name(&id)).await;
         lost += u32::from(was_lost(&found));
         assert!(created <= 20, "{created} tries");
     }
-    let starts: usize = fs::read_dir(machine.path(""))
-        .expect("it is there")
+    let starts: usize = fs::read_dir(fake_spark.path(""))
+        .expect("the file exists")
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("starts-"))
-        .map(|entry| fs::read_to_string(entry.path()).expect("it can be read").lines().count())
+        .map(|entry| fs::read_to_string(entry.path()).expect("the file can be read").lines().count())
         .sum();
     assert!(starts <= 20, "{starts} starts of 20 applications");
     assert!(starts + lost as usize >= 20, "{starts} starts, {lost} lost");
@@ -234,9 +265,10 @@ async fn until_created(local: &Local, application: &SparkApplication) -> u32 {
 }
 
 #[tokio::test]
-async fn the_command_is_what_the_application_says() {
-    let machine = Machine::new("printf '%s\\n' \"$@\" > args; env > environment; cat \"${@: -1}\" > mounted");
-    fs::write(machine.path("lib.zip"), "").expect("it can be written");
+async fn spark_submit_gets_the_arguments_of_the_application() {
+    let fake_spark =
+        FakeSpark::new("printf '%s\\n' \"$@\" > args; env > environment; cat \"${@: -1}\" > mounted");
+    fs::write(fake_spark.path("lib.zip"), "").expect("the file can be written");
     let mut application = application("orders-1");
     let conf = [
         ("spark.executor.instances", "500"),
@@ -262,9 +294,9 @@ async fn the_command_is_what_the_application_says() {
             }],
         }}),
     };
-    machine.local(SUPERVISOR).create(&application).await.expect("it starts");
-    assert!(end(&machine.local(SUPERVISOR), &name("orders-1")).await.succeeded);
-    let runs = machine.path("runs").canonicalize().expect("it is there").join("orders-1");
+    fake_spark.local_backend(SUPERVISOR).create(&application).await.expect("the application starts");
+    assert!(wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("orders-1")).await.succeeded);
+    let runs = fake_spark.path("runs").canonicalize().expect("the file exists").join("orders-1");
     let here = runs.join("config/0").display().to_string();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let expected = format!(
@@ -275,17 +307,17 @@ async fn the_command_is_what_the_application_says() {
          spark.ui.showConsoleProgress=false\n--py-files\n{project}/lib.zip\n{here}/main.py\n--day\n{here}/job.json",
         runs.display(),
         warehouse = runs.with_file_name("warehouse").display(),
-        project = machine.path("").canonicalize().expect("it is there").display()
+        project = fake_spark.path("").canonicalize().expect("the file exists").display()
     );
-    assert_eq!(machine.lines("args").join("\n"), expected);
-    assert_eq!(machine.lines("mounted"), ["{}"]);
-    assert!(machine.lines("environment").contains(&"STAGE=dev".to_owned()));
-    assert!(!machine.path("out").exists() && !machine.path("runs/out").exists());
+    assert_eq!(fake_spark.lines("args").join("\n"), expected);
+    assert_eq!(fake_spark.lines("mounted"), ["{}"]);
+    assert!(fake_spark.lines("environment").contains(&"STAGE=dev".to_owned()));
+    assert!(!fake_spark.path("out").exists() && !fake_spark.path("runs/out").exists());
 }
 
 #[tokio::test]
-async fn what_cannot_run_here_is_said() {
-    let machine = Machine::new("echo never");
+async fn unsupported_applications_are_rejected() {
+    let fake_spark = FakeSpark::new("echo never");
     let mut secret = application("a-1");
     secret.spec.driver_spec = PodSpec {
         pod_template_spec: serde_json::json!({"spec": {"containers": [
@@ -304,33 +336,34 @@ async fn what_cannot_run_here_is_said() {
         (nothing, "neither a jar, nor a Python program, nor a main class"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {
-        let error = machine.local(SUPERVISOR).create(&application).await.expect_err(expected).to_string();
+        let error =
+            fake_spark.local_backend(SUPERVISOR).create(&application).await.expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
-        let of: Name = application.metadata.name.parse().expect("it is one");
+        let of: Name = application.metadata.name.parse().expect("the name is valid");
         assert_eq!(
-            machine.local(SUPERVISOR).get(&of).await.expect("it can be asked"),
+            fake_spark.local_backend(SUPERVISOR).get(&of).await.expect("the backend responds"),
             None,
-            "nothing is left of it"
+            "the backend stores nothing of it"
         );
     }
     for bad in ["", "../a", "a/b", "A", "-a", "a.b", &"a".repeat(64)] {
-        let refused = machine.local(SUPERVISOR).create(&application(bad)).await;
+        let refused = fake_spark.local_backend(SUPERVISOR).create(&application(bad)).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{bad}");
     }
-    assert_eq!(fs::read_dir(machine.path("runs")).map_or(0, Iterator::count), 0);
+    assert_eq!(fs::read_dir(fake_spark.path("runs")).map_or(0, Iterator::count), 0);
 }
 
 /// A folder at the path of `end.json` makes writing fail, as on a full disk.
 #[tokio::test]
-async fn an_end_that_cannot_be_written_is_not_lost() {
-    let machine = Machine::new("echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 7");
-    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
-    let pid = machine.line("pid");
-    let end_file = machine.path("runs/a-1/end.json");
-    fs::create_dir_all(end_file.join("in-the-way")).expect("it can be made");
-    fs::write(machine.path("go"), "").expect("it can be written");
-    until(|| (!alive(&pid)).then_some(()));
-    fs::remove_dir_all(&end_file).expect("it is there");
-    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
+async fn end_is_recorded_once_it_can_be_written() {
+    let fake_spark = FakeSpark::new("echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 7");
+    fake_spark.local_backend(SUPERVISOR).create(&application("a-1")).await.expect("the application starts");
+    let pid = fake_spark.wait_for_line("pid");
+    let end_file = fake_spark.path("runs/a-1/end.json");
+    fs::create_dir_all(end_file.join("in-the-way")).expect("the folder can be created");
+    fs::write(fake_spark.path("go"), "").expect("the file can be written");
+    wait_until(|| (!is_alive(&pid)).then_some(()));
+    fs::remove_dir_all(&end_file).expect("the file exists");
+    let found = wait_for_end(&fake_spark.local_backend(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.exit_code, found.evidence.as_slice()), (Some(7), [].as_slice()));
 }

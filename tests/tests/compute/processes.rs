@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use dcp_gateway::local::Local;
 use dcp_gateway::{Compute as _, Phase};
-use dcp_tests::machine::{Machine, alive, kill, parent, until};
+use dcp_tests::fake_spark::{FakeSpark, is_alive, parent_pid, send_signal, wait_until};
 use futures_util::poll;
 use rustix::process::Signal;
 
-use crate::local::{SUPERVISOR, application, end, name, was_lost};
+use crate::local::{SUPERVISOR, application, name, wait_for_end, was_lost};
 
 /// Starts a process in each way of leaving its parent, then waits for the file `go`.
 const RUNAWAYS: &str = r#"
@@ -23,26 +23,26 @@ while [ ! -e go ]; do sleep 0.01; done
 "#;
 const RUNAWAY: [&str; 4] = ["session", "orphan", "bare", "gone"];
 
-fn backends(machine: &Machine) -> [Local; 2] {
-    [machine.local(SUPERVISOR), machine.local(SUPERVISOR).without_cgroups()]
+fn backends(fake_spark: &FakeSpark) -> [Local; 2] {
+    [fake_spark.local_backend(SUPERVISOR), fake_spark.local_backend(SUPERVISOR).without_cgroups()]
 }
 
-fn runaways(machine: &Machine) -> Vec<String> {
-    machine.line("pid");
-    RUNAWAY.iter().map(|name| machine.line(name)).collect()
+fn runaways(fake_spark: &FakeSpark) -> Vec<String> {
+    fake_spark.wait_for_line("pid");
+    RUNAWAY.iter().map(|name| fake_spark.wait_for_line(name)).collect()
 }
 
 #[tokio::test]
 async fn cancelled_application_leaves_no_process() {
     for number in 0..2 {
-        let machine = Machine::new(RUNAWAYS);
-        let local = &backends(&machine)[number];
-        local.create(&application("a-1")).await.expect("it starts");
-        let pids = runaways(&machine);
-        assert!(pids.iter().all(|pid| alive(pid)), "{pids:?}");
-        local.delete(&name("a-1"), Duration::from_millis(100)).await.expect("it can be asked");
-        assert!(end(local, &name("a-1")).await.stopped);
-        let left: Vec<_> = pids.iter().filter(|pid| alive(pid)).collect();
+        let fake_spark = FakeSpark::new(RUNAWAYS);
+        let local = &backends(&fake_spark)[number];
+        local.create(&application("a-1")).await.expect("the application starts");
+        let pids = runaways(&fake_spark);
+        assert!(pids.iter().all(|pid| is_alive(pid)), "{pids:?}");
+        local.delete(&name("a-1"), Duration::from_millis(100)).await.expect("the backend responds");
+        assert!(wait_for_end(local, &name("a-1")).await.stopped);
+        let left: Vec<_> = pids.iter().filter(|pid| is_alive(pid)).collect();
         assert!(left.is_empty(), "{left:?} of {pids:?}");
     }
 }
@@ -50,13 +50,13 @@ async fn cancelled_application_leaves_no_process() {
 #[tokio::test]
 async fn ended_application_leaves_no_process() {
     for number in 0..2 {
-        let machine = Machine::new(RUNAWAYS);
-        let local = &backends(&machine)[number];
-        local.create(&application("a-1")).await.expect("it starts");
-        let pids = runaways(&machine);
-        std::fs::write(machine.path("go"), "").expect("there is room");
-        assert!(end(local, &name("a-1")).await.succeeded);
-        let left: Vec<_> = pids.iter().filter(|pid| alive(pid)).collect();
+        let fake_spark = FakeSpark::new(RUNAWAYS);
+        let local = &backends(&fake_spark)[number];
+        local.create(&application("a-1")).await.expect("the application starts");
+        let pids = runaways(&fake_spark);
+        std::fs::write(fake_spark.path("go"), "").expect("the temporary folder is writable");
+        assert!(wait_for_end(local, &name("a-1")).await.succeeded);
+        let left: Vec<_> = pids.iter().filter(|pid| is_alive(pid)).collect();
         assert!(left.is_empty(), "{left:?} of {pids:?}");
     }
 }
@@ -79,21 +79,21 @@ fn has_cgroups() -> bool {
 #[tokio::test]
 async fn killed_supervisor_leaves_only_processes_without_mark_or_cgroup() {
     for number in 0..2 {
-        let machine = Machine::new(RUNAWAYS);
-        let local = &backends(&machine)[number];
-        local.create(&application("a-1")).await.expect("it starts");
-        let pids = runaways(&machine);
-        let has_cgroup = machine.path("runs/a-1/cgroup").exists();
+        let fake_spark = FakeSpark::new(RUNAWAYS);
+        let local = &backends(&fake_spark)[number];
+        local.create(&application("a-1")).await.expect("the application starts");
+        let pids = runaways(&fake_spark);
+        let has_cgroup = fake_spark.path("runs/a-1/cgroup").exists();
         assert!(number == 1 && !has_cgroup || number == 0 && (has_cgroup || !has_cgroups()));
-        let supervisor = parent(&machine.line("pid"));
-        kill(&supervisor, Signal::KILL);
-        until(|| (!alive(&supervisor)).then_some(()));
-        assert!(was_lost(&end(local, &name("a-1")).await));
+        let supervisor = parent_pid(&fake_spark.wait_for_line("pid"));
+        send_signal(&supervisor, Signal::KILL);
+        wait_until(|| (!is_alive(&supervisor)).then_some(()));
+        assert!(was_lost(&wait_for_end(local, &name("a-1")).await));
         for (name, pid) in RUNAWAY.iter().zip(&pids) {
             let escapes = !has_cgroup && matches!(*name, "bare" | "gone");
-            assert_eq!(alive(pid), escapes, "{name}");
+            assert_eq!(is_alive(pid), escapes, "{name}");
             if escapes {
-                kill(pid, Signal::KILL);
+                send_signal(pid, Signal::KILL);
             }
         }
     }
@@ -101,18 +101,18 @@ async fn killed_supervisor_leaves_only_processes_without_mark_or_cgroup() {
 
 /// The first poll returns while another thread does the work.
 #[tokio::test]
-async fn ending_what_a_killed_supervisor_left_does_not_block_an_async_thread() {
-    let machine = Machine::new(RUNAWAYS);
-    let local = machine.local(SUPERVISOR);
-    local.create(&application("a-1")).await.expect("it starts");
-    runaways(&machine);
-    let supervisor = parent(&machine.line("pid"));
-    kill(&supervisor, Signal::KILL);
-    until(|| (!alive(&supervisor)).then_some(()));
+async fn cleanup_after_a_killed_supervisor_does_not_block_an_async_thread() {
+    let fake_spark = FakeSpark::new(RUNAWAYS);
+    let local = fake_spark.local_backend(SUPERVISOR);
+    local.create(&application("a-1")).await.expect("the application starts");
+    runaways(&fake_spark);
+    let supervisor = parent_pid(&fake_spark.wait_for_line("pid"));
+    send_signal(&supervisor, Signal::KILL);
+    wait_until(|| (!is_alive(&supervisor)).then_some(()));
     let name = name("a-1");
     let mut get = local.get(&name);
-    assert!(poll!(&mut get).is_pending(), "it is done on this thread");
-    let status = get.await.expect("it can be asked").expect("it is known");
+    assert!(poll!(&mut get).is_pending(), "the call blocked this thread");
+    let status = get.await.expect("the backend responds").expect("the application is known");
     assert!(matches!(status.phase, Phase::Running | Phase::Ended));
-    end(&local, &name).await;
+    wait_for_end(&local, &name).await;
 }

@@ -30,7 +30,7 @@ struct Project {
 
 impl Project {
     fn new() -> Self {
-        Self { folder: TempDir::new().expect("there is room") }
+        Self { folder: TempDir::new().expect("the temporary folder is writable") }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -39,8 +39,9 @@ impl Project {
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("it can be made");
-        fs::write(&path, text).expect("it can be written");
+        fs::create_dir_all(path.parent().expect("the path is in the folder"))
+            .expect("the folder can be created");
+        fs::write(&path, text).expect("the file can be written");
         path
     }
 
@@ -54,9 +55,9 @@ impl Project {
     /// Runs a job, and returns its end and the driver's log.
     async fn run(&self, job: &CoreEtlJob, given: &[(&str, &str)], results: Option<&str>) -> (End, String) {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let values = values(job, &given, "run-1").expect("they fit");
+        let values = values(job, &given, "run-1").expect("the values are valid");
         let mut execution = Execution::new(
-            Id::parse("a1").expect("it is one"),
+            Id::parse("a1").expect("the id is valid"),
             POLICY,
             Backend::Local,
             Timestamp::UNIX_EPOCH,
@@ -69,10 +70,10 @@ impl Project {
     /// Runs an attempt, and returns its end and the driver's log.
     async fn attempt(&self, input: &Input<'_>) -> (End, String) {
         let local = self.local();
-        let application = lower(input).expect("it fits");
-        local.create(&application).await.expect("it starts");
-        let name: Name = input.execution.name().parse().expect("it is one");
-        ended(&local, &name).await
+        let application = lower(input).expect("the job can be lowered");
+        local.create(&application).await.expect("the application starts");
+        let name: Name = input.execution.name().parse().expect("the name is valid");
+        wait_for_end(&local, &name).await
     }
 
     /// Returns the local backend with a real Spark.
@@ -84,20 +85,20 @@ impl Project {
         let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
         let installations = Installations::find(variable);
         let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
-        local.expect("it can be made")
+        local.expect("the backend can be created")
     }
 }
 
 /// Waits for the end of an application, and returns it with the driver's log.
-async fn ended(local: &Local, name: &Name) -> (End, String) {
+async fn wait_for_end(local: &Local, name: &Name) -> (End, String) {
     let deadline = Instant::now() + Duration::from_mins(5);
     loop {
-        let status = local.get(name).await.expect("it can be asked").expect("it is known");
+        let status = local.get(name).await.expect("the backend responds").expect("the application is known");
         if let (Phase::Ended, Some(end)) = (status.phase, status.end) {
-            let log = local.logs(name, &Cursor::default(), 1 << 20).await.expect("it has one");
+            let log = local.logs(name, &Cursor::default(), 1 << 20).await.expect("the application has a log");
             return (end, String::from_utf8_lossy(&log.bytes).into_owned());
         }
-        assert!(Instant::now() < deadline, "it did not end");
+        assert!(Instant::now() < deadline, "the application did not end");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -129,7 +130,8 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 
 /// Returns the sorted lines of all files below a folder with an extension.
 fn lines(folder: &Path, ending: &str) -> Vec<String> {
-    let texts = files(folder, ending).into_iter().map(|path| fs::read_to_string(path).expect("it is text"));
+    let texts =
+        files(folder, ending).into_iter().map(|path| fs::read_to_string(path).expect("the text is UTF-8"));
     let mut lines: Vec<String> =
         texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
     lines.sort();
@@ -142,19 +144,20 @@ async fn result_of(project: &Project, execution: &str, query: &str) -> Result<St
     let job = project.job(&format!(
         "  spark: {{conf: {{spark.sql.timeType.enabled: 'true'}}}}\n  job:\n    sql:\n      returnResult: true\n      query: |\n{query}"
     ));
-    let results = Results::open(&project.path(execution).display().to_string()).expect("it is a folder");
-    let id = Id::parse("a1").expect("it is one");
+    let results =
+        Results::open(&project.path(execution).display().to_string()).expect("the location is valid");
+    let id = Id::parse("a1").expect("the id is valid");
     let (end, log) = project.run(&job, &[], Some(&results.location(&id, 1))).await;
     if !end.succeeded {
         return Err(log);
     }
-    let pieces = results.read(&id, 1, Format::Json).await.expect("it is there");
-    let bytes = pieces.try_collect::<Vec<_>>().await.expect("it can be read").concat();
-    Ok(String::from_utf8(bytes).expect("it is text"))
+    let pieces = results.read(&id, 1, Format::Json).await.expect("the file exists");
+    let bytes = pieces.try_collect::<Vec<_>>().await.expect("the file can be read").concat();
+    Ok(String::from_utf8(bytes).expect("the text is UTF-8"))
 }
 
 #[tokio::test]
-async fn results_have_every_type_and_name_of_spark() {
+async fn results_support_every_type_and_name_of_spark() {
     let project = Project::new();
     let query = "SELECT count(1), max(1) AS `größe`, 2 AS two, 3 AS two, map(1, TIME'01:02:03') AS times,\n\
                  parse_json('{\"a\":[1,null]}') AS v, INTERVAL '1-2' YEAR TO MONTH AS months,\n\
@@ -203,8 +206,9 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     );
     let hostile = "x'; DROP TABLE t; --";
     let given = [("day", "2026-01-31"), ("name", hostile)];
-    let results = Results::open(&project.path("results").display().to_string()).expect("it is a folder");
-    let id = Id::parse("a1").expect("it is one");
+    let results =
+        Results::open(&project.path("results").display().to_string()).expect("the location is valid");
+    let id = Id::parse("a1").expect("the id is valid");
     let location = results.location(&id, 1);
     let (end, log) = project.run(&job, &given, Some(&location)).await;
     assert!(end.succeeded, "{log}");
@@ -218,7 +222,7 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     assert_eq!(read(1, Format::Json).await, Ok(b"[\n{\"n\":3,\"s\":\";\"}\n]".to_vec()));
     assert!(read(1, Format::Avro).await.is_ok_and(|bytes| bytes.starts_with(b"Obj\x01")));
     assert!(matches!(read(2, Format::Json).await, Err(Error::NotFound { .. })));
-    results.remove(&id).await.expect("it can be removed");
+    results.remove(&id).await.expect("the results can be removed");
     assert!(matches!(read(1, Format::Json).await, Err(Error::NotFound { .. })));
 }
 
@@ -237,13 +241,13 @@ async fn sql_cannot_read_the_environment_of_the_service() {
     assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
     let (end, log) = project.run(&job, &[], None).await;
     assert!(end.succeeded, "{log}");
-    let path = serde_json::json!(std::env::var("PATH").expect("there is one"));
+    let path = serde_json::json!(std::env::var("PATH").expect("PATH is set"));
     // `reflect` returns text.
     assert_eq!(
         lines(&project.path("out"), ".json"),
         [format!("{{\"service\":\"null\",\"path\":{path},\"one\":1}}")]
     );
-    crate::files::is_private(&project.path("runs"));
+    crate::files::assert_private(&project.path("runs"));
 }
 
 /// The compiler can't detect this case. It reports the others as DCP0104.
@@ -263,7 +267,7 @@ async fn sql_whose_last_statement_gives_no_rows_has_no_result() {
 }
 
 #[tokio::test]
-async fn a_python_program_gets_its_arguments_and_its_error_is_seen() {
+async fn python_program_gets_its_arguments_and_its_error_is_logged() {
     let project = Project::new();
     project.write(
         "jobs/main.py",
@@ -280,14 +284,14 @@ async fn a_python_program_gets_its_arguments_and_its_error_is_seen() {
     let (end, log) = project.run(&job, &[("how", "go")], None).await;
     assert!(end.succeeded, "{log}");
     assert_eq!(lines(&project.path("go"), ".txt"), ["0-helped", "1-helped", "2-helped"]);
-    fs::remove_dir_all(project.path("runs")).expect("it is there");
+    fs::remove_dir_all(project.path("runs")).expect("the file exists");
     let (end, log) = project.run(&job, &[("how", "fail")], None).await;
     assert_eq!((end.succeeded, end.exit_code), (false, Some(1)));
     assert!(log.contains("ValueError: no such customer"), "{log}");
 }
 
 #[tokio::test]
-async fn a_program_for_the_jvm_runs() {
+async fn jvm_program_runs() {
     let project = Project::new();
     let source = project.write(
         "pi/Pi.java",
@@ -299,17 +303,19 @@ async fn a_program_for_the_jvm_runs() {
          spark.stop();\n  }\n}\n",
     );
     let jars = home().join("jars/*").display().to_string();
-    let folder = source.parent().expect("it has one");
+    let folder = source.parent().expect("the path has a folder");
     let made = Command::new("javac").args(["-cp", &jars, "-d"]).arg(folder).arg(&source).status();
-    assert!(made.expect("there is a JDK").success());
+    assert!(made.expect("the JDK can be run").success());
     let jar = project.path("pi.jar");
     let made = Command::new("jar").arg("cf").arg(&jar).arg("-C").arg(folder).arg("Pi.class").status();
-    assert!(made.expect("there is a JDK").success());
+    assert!(made.expect("the JDK can be run").success());
     let job = project.job("  job: {jar: {main: pi.jar, class: Pi, args: [\"%DIR%/result\"]}}\n");
     let (end, log) = project.run(&job, &[], None).await;
     assert!(end.succeeded, "{log}");
-    let pi: f64 =
-        fs::read_to_string(project.path("result")).expect("it was written").parse().expect("a number");
+    let pi: f64 = fs::read_to_string(project.path("result"))
+        .expect("the file was written")
+        .parse()
+        .expect("the value is a number");
     assert!((pi - std::f64::consts::PI).abs() < 0.05, "{pi}");
 }
 
@@ -328,7 +334,7 @@ async fn main_class_of_spark_runs_without_a_jar() {
 }
 
 #[tokio::test]
-async fn a_stream_takes_each_file_once_over_two_runs() {
+async fn stream_reads_each_file_once_over_two_runs() {
     let project = Project::new();
     let job = project.job(
         "  job:\n    stream:\n      sources:\n        \
@@ -346,7 +352,7 @@ async fn a_stream_takes_each_file_once_over_two_runs() {
         );
         let (end, log) = project.run(&job, &[], None).await;
         assert!(end.succeeded, "{log}");
-        fs::remove_dir_all(project.path("runs")).expect("it is there");
+        fs::remove_dir_all(project.path("runs")).expect("the file exists");
         let rows = lines(&project.path("out"), ".json");
         assert_eq!(rows.len(), expected, "{rows:?}");
     }

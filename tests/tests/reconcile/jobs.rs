@@ -12,69 +12,70 @@ use dcp_server::Services;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
-use crate::house::{House, stream};
+use crate::project::{Project, stream};
+
 /// Tests the contract of `ContinuousJobs` on an implementation.
-async fn told(house: &House, keep: &dyn ContinuousJobs) {
+async fn check_contract(project: &Project, jobs: &dyn ContinuousJobs) {
     let clicks = stream("one");
     let address: Address = clicks.key().address.parse().unwrap();
     let none: Address = "ContinuousJob/logistics/taps".parse().unwrap();
-    assert_eq!(keep.leader().await.unwrap(), None);
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap(), []);
-    house.apply(&[&clicks]).await;
-    let all = keep.jobs(&house.scope, None).await.unwrap();
+    assert_eq!(jobs.leader().await.unwrap(), None);
+    assert_eq!(jobs.jobs(&project.scope, None).await.unwrap(), []);
+    project.apply(&[&clicks]).await;
+    let all = jobs.jobs(&project.scope, None).await.unwrap();
     let [job] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(
         (&job.address, &job.state, &job.requested),
         (&address, &JobState::default(), &Requested::default())
     );
     assert_eq!(job.desired.as_ref().map(|it| it.version.revision), Some(1));
-    assert_eq!(keep.jobs(&house.scope, Some(&address)).await.unwrap(), all);
-    assert_eq!(keep.jobs(&house.scope, Some(&none)).await.unwrap(), []);
-    assert_eq!(keep.jobs(&Scope::new("other", None), None).await.unwrap(), []);
-    let ask = |address, ask| keep.request(&house.scope, address, ask, "ada", Timestamp::now());
-    let refused = ask(&none, Request::Pause).await.unwrap_err();
+    assert_eq!(jobs.jobs(&project.scope, Some(&address)).await.unwrap(), all);
+    assert_eq!(jobs.jobs(&project.scope, Some(&none)).await.unwrap(), []);
+    assert_eq!(jobs.jobs(&Scope::new("other", None), None).await.unwrap(), []);
+    let request = |address, it| jobs.request(&project.scope, address, it, "ada", Timestamp::now());
+    let refused = request(&none, Request::Pause).await.unwrap_err();
     assert!(
         matches!(&refused, registry::Error::NotFound(why) if why.contains("`logistics/taps` is applied to `shop`")),
         "{refused:?}"
     );
-    ask(&address, Request::Pause).await.unwrap();
-    ask(&address, Request::Restart).await.unwrap();
-    let requested = || async { keep.jobs(&house.scope, None).await.unwrap()[0].requested.clone() };
+    request(&address, Request::Pause).await.unwrap();
+    request(&address, Request::Restart).await.unwrap();
+    let requested = || async { jobs.jobs(&project.scope, None).await.unwrap()[0].requested.clone() };
     assert_eq!(requested().await, Requested { paused: true, restarts: 1 });
-    ask(&address, Request::Resume).await.unwrap();
+    request(&address, Request::Resume).await.unwrap();
     assert_eq!(requested().await, Requested { paused: false, restarts: 1 });
-    assert_eq!(keep.events(&house.scope, &address, 10).await.unwrap(), []);
+    assert_eq!(jobs.events(&project.scope, &address, 10).await.unwrap(), []);
     let before = Timestamp::now() - SignedDuration::from_secs(1);
-    let keeping = house.keeper();
-    let state = house.healthy(&clicks, 1).await;
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap()[0].state, state);
-    assert!(keep.leader().await.unwrap().is_some_and(|it| it.epoch == 1 && it.heartbeat > Some(before)));
-    let events = keep.events(&house.scope, &address, 10).await.unwrap();
-    let said: Vec<&str> = events.iter().map(|it| it.message.as_str()).collect();
-    assert_eq!(said, ["run 1 of revision 1 is healthy", "run 1 of revision 1 is started"]);
-    assert_eq!(keep.events(&house.scope, &address, 1).await.unwrap(), events[..1]);
-    house.apply(&[]).await;
-    house.rests(&clicks).await;
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap(), [], "what is gone is not told");
-    keeping.leave().await;
-    assert_eq!(keep.leader().await.unwrap(), Some(Leader { epoch: 1, heartbeat: None }));
+    let reconciler = project.start_reconciler();
+    let state = project.wait_until_healthy(&clicks, 1).await;
+    assert_eq!(jobs.jobs(&project.scope, None).await.unwrap()[0].state, state);
+    assert!(jobs.leader().await.unwrap().is_some_and(|it| it.epoch == 1 && it.heartbeat > Some(before)));
+    let events = jobs.events(&project.scope, &address, 10).await.unwrap();
+    let messages: Vec<&str> = events.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(messages, ["run 1 of revision 1 is healthy", "run 1 of revision 1 is started"]);
+    assert_eq!(jobs.events(&project.scope, &address, 1).await.unwrap(), events[..1]);
+    project.apply(&[]).await;
+    project.wait_until_stopped(&clicks).await;
+    assert_eq!(jobs.jobs(&project.scope, None).await.unwrap(), [], "deleted jobs are not listed");
+    reconciler.stop().await;
+    assert_eq!(jobs.leader().await.unwrap(), Some(Leader { epoch: 1, heartbeat: None }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn continuous_jobs_are_told_here() {
-    let house = House::new().await;
-    told(&house, &house.here()).await;
+async fn local_jobs_meet_the_contract() {
+    let project = Project::new().await;
+    check_contract(&project, &project.local_jobs()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn continuous_jobs_are_told_by_a_control_plane() {
-    let house = House::new().await;
+async fn jobs_of_a_control_plane_meet_the_contract() {
+    let project = Project::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let services = Services::new(dcp_proto::DESCRIPTORS);
-    let services = service::add_jobs(services, Arc::new(house.here()), Timestamp::now);
+    let services = service::add_jobs(services, Arc::new(project.local_jobs()), Timestamp::now);
     let options = dcp_tests::server_options("ada");
     tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
     let remote = Remote::new(remote::Options::new(&url, dcp_tests::TOKEN)).unwrap();
-    told(&house, &remote).await;
+    check_contract(&project, &remote).await;
 }

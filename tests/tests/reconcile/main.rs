@@ -2,11 +2,11 @@
 
 // With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
-mod house;
-#[cfg(test)]
 mod jobs;
 #[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod project;
 #[cfg(test)]
 mod reconciler;
 #[cfg(test)]
@@ -17,27 +17,27 @@ mod suite;
 use dcp_reconciler::reconcile::store::Store;
 
 /// A store without job states.
-struct Fresh {
+struct Fixture {
     store: Store,
     /// Another connection to the same data, as in another process.
     other: Store,
     /// Resources that must not be dropped before the test ends.
-    _keep: Option<tempfile::TempDir>,
+    _resources: Option<tempfile::TempDir>,
 }
 
 /// Defines a test for each rule of the contract.
 macro_rules! contract {
-    ($fresh:expr) => {
+    ($fixture:expr) => {
         dcp_tests::rules! {
-            $fresh;
-            what_is_remembered_is_read_back,
-            who_writes_second_learns_it,
-            what_was_said_is_told_the_newest_first,
-            what_was_asked_for_is_counted,
-            one_holds_a_lease,
-            a_lease_that_is_left_is_taken_at_once,
-            a_holder_that_was_away_too_long_holds_it_no_more,
-            one_of_many_takes_a_lease,
+            $fixture;
+            saved_states_are_read_back,
+            second_writer_gets_a_conflict,
+            events_are_listed_newest_first,
+            requests_are_counted,
+            lease_has_one_holder,
+            released_lease_is_taken_at_once,
+            holder_loses_an_expired_lease,
+            one_of_many_takes_an_expired_lease,
         }
     };
 }

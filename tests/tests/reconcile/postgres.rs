@@ -3,12 +3,12 @@
 use dcp_reconciler::reconcile::store::Store;
 use dcp_tests::postgres::database;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let url = database();
     let (store, other) = (Store::postgres(&url).await.unwrap(), Store::postgres(&url).await.unwrap());
-    Fresh { store, other, _keep: None }
+    Fixture { store, other, _resources: None }
 }
 
-contract!(fresh());
+contract!(fixture());

@@ -2,13 +2,13 @@
 
 use dcp_reconciler::reconcile::store::Store;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
     let (store, other) = (Store::sqlite(&path).await.unwrap(), Store::sqlite(&path).await.unwrap());
-    Fresh { store, other, _keep: Some(folder) }
+    Fixture { store, other, _resources: Some(folder) }
 }
 
-contract!(fresh());
+contract!(fixture());

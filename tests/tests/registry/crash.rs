@@ -11,13 +11,17 @@ use dcp_tests::commits::{commit, create, delete, scope};
 const KILLS: u32 = 8;
 
 /// Tests a registry; `arguments` are those of the committer.
-pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&str; 2]) {
+pub(crate) async fn assert_complete_states(registry: &dyn Registry, arguments: [&str; 2]) {
     let mut interrupted = 0;
     for kill in 0..KILLS {
-        let told = kill_a_committer(arguments, Duration::from_millis(u64::from(kill) * 17));
+        let acknowledged = kill_committer(arguments, Duration::from_millis(u64::from(kill) * 17));
         let began = Instant::now();
         let mut state = registry.state(&scope()).await.unwrap();
-        assert!(state.base.serial >= told, "serial {told} was answered, and {} is there", state.base.serial);
+        assert!(
+            state.base.serial >= acknowledged,
+            "serial {acknowledged} was acknowledged, but the state has {}",
+            state.base.serial
+        );
 
         // A lock of the killed process would delay this commit.
         let probe = |base: &Base| commit(base, vec![create("probe", "probe")]);
@@ -25,28 +29,28 @@ pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&st
         if let Err(Error::Moved(head)) = &done {
             // The server may still have executed the last commit of the killed process, which was sent completely.
             assert_eq!(head.base.serial, state.base.serial + 1);
-            assert_whole(&state);
+            assert_complete(&state);
             state = registry.state(&scope()).await.unwrap();
             done = registry.commit(&scope(), probe(&state.base)).await;
         }
-        assert_whole(&state);
-        interrupted += u32::from(state.base.serial == told);
+        assert_complete(&state);
+        interrupted += u32::from(state.base.serial == acknowledged);
         let base = done.unwrap().base;
         let base = registry.commit(&scope(), commit(&base, vec![delete("probe")])).await.unwrap().base;
-        assert!(began.elapsed() < Duration::from_secs(8), "the dead left a lock");
-        for serial in [told, base.serial] {
-            assert_whole(&registry.state_at(&scope(), serial).await.unwrap());
+        assert!(began.elapsed() < Duration::from_secs(8), "the killed process left a lock");
+        for serial in [acknowledged, base.serial] {
+            assert_complete(&registry.state_at(&scope(), serial).await.unwrap());
         }
     }
-    assert!(interrupted > 0, "no kill came in the middle of a commit: this shows nothing");
+    assert!(interrupted > 0, "no kill interrupted a commit, so the test checked nothing");
 }
 
 /// Kills a committer, and returns the last serial that it printed.
-fn kill_a_committer(arguments: [&str; 2], delay: Duration) -> u64 {
+fn kill_committer(arguments: [&str; 2], delay: Duration) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dcp-test-committer"));
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the committer runs");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut last: u64 = lines.next().expect("it commits").unwrap().parse().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().expect("the stream is piped")).lines();
+    let mut last: u64 = lines.next().expect("the committer prints a serial").unwrap().parse().unwrap();
     // Kill the process at a different point of its next commit each time.
     std::thread::sleep(delay);
     child.kill().unwrap();
@@ -57,10 +61,10 @@ fn kill_a_committer(arguments: [&str; 2], delay: Duration) -> u64 {
     last
 }
 
-fn assert_whole(state: &State) {
+fn assert_complete(state: &State) {
     let serials: std::collections::BTreeSet<_> = state.entries.values().map(|it| it.serial).collect();
     let texts: std::collections::BTreeSet<_> = state.entries.values().map(|it| &it.fingerprint).collect();
     let (serial, count) = (state.base.serial, state.entries.len());
-    assert!(serials.len() <= 1 && texts.len() <= 1, "half a commit at {serial}: {serials:?}");
+    assert!(serials.len() <= 1 && texts.len() <= 1, "incomplete commit at {serial}: {serials:?}");
     assert!(count == 1_500 || count == 0, "{count} addresses at {serial}");
 }

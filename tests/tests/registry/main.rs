@@ -26,37 +26,37 @@ use dcp_reconciler::registry::Registry;
 
 /// A registry without commits.
 #[derive(Debug)]
-struct Fresh {
+struct Fixture {
     registry: Arc<dyn Registry>,
     /// Another connection to the same registry, as in another process.
     other: Arc<dyn Registry>,
     /// Resources that must not be dropped before the test ends.
-    _keep: Vec<Box<dyn Keep>>,
+    _resources: Vec<Box<dyn Resource>>,
 }
 
-trait Keep: Any + Debug + Send + Sync {}
+trait Resource: Any + Debug + Send + Sync {}
 
-impl<T: Any + Debug + Send + Sync> Keep for T {}
+impl<T: Any + Debug + Send + Sync> Resource for T {}
 
 /// Defines a test for each rule of the contract.
 macro_rules! contract {
-    ($fresh:expr) => {
+    ($fixture:expr) => {
         dcp_tests::rules! {
-            $fresh;
-            nothing_is_applied_at_first,
-            what_is_committed_is_read_back,
-            an_address_keeps_counting,
+            $fixture;
+            new_registry_is_empty,
+            committed_changes_are_read_back,
+            revisions_are_counted_across_deletes,
             history_is_read_in_pages,
-            who_comes_second_learns_who_was_first,
-            a_commit_can_be_repeated,
-            what_cannot_be_right_is_refused,
-            scopes_know_nothing_of_each_other,
-            dag_files_are_waited_for,
-            one_of_many_wins_each_serial,
-            one_commit_made_by_many_is_made_once,
+            commit_on_an_outdated_base_is_rejected_with_the_head,
+            repeated_commit_returns_the_same_head,
+            invalid_commits_are_rejected,
+            scopes_are_independent,
+            unpublished_serials_are_tracked,
+            concurrent_commits_get_one_serial_each,
+            same_commit_by_many_is_applied_once,
             large_commits_are_read_back,
-            random_histories_are_as_in_the_model,
-            twenty_thousand_changes_are_quick,
+            random_histories_match_the_model,
+            twenty_thousand_changes_are_committed_quickly,
         }
     };
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use dcp_reconciler::registry::memory::Memory;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
-fn fresh() -> Fresh {
+fn fixture() -> Fixture {
     let registry = Arc::new(Memory::default());
-    Fresh { registry: registry.clone(), other: registry, _keep: Vec::new() }
+    Fixture { registry: registry.clone(), other: registry, _resources: Vec::new() }
 }
 
-contract!(std::future::ready(fresh()));
+contract!(std::future::ready(fixture()));

@@ -59,9 +59,9 @@ pub(crate) async fn compare(seed: u64, scope: &Scope, registries: [&dyn Registry
         let (writer, reader) = (registries[step % 2], registries[(step + 1) % 2]);
         let base = model.state(scope).await.unwrap().base;
         let commit = random.commit(&base, &made);
-        let (expected, told) =
+        let (expected, actual) =
             (model.commit(scope, commit.clone()).await, writer.commit(scope, commit.clone()).await);
-        assert_eq!(plain(told), plain(expected), "{at}: {commit:?}");
+        assert_eq!(plain(actual), plain(expected), "{at}: {commit:?}");
         made.push(commit);
         if random.below(3) == 0 {
             let serials = [random.below(5), base.serial];
@@ -72,8 +72,8 @@ pub(crate) async fn compare(seed: u64, scope: &Scope, registries: [&dyn Registry
     }
     let reader = registries[0];
     for serial in 0..=STEPS as u64 {
-        let (expected, told) = (model.state_at(scope, serial).await, reader.state_at(scope, serial).await);
-        assert_eq!(plain(told), plain(expected), "seed {seed}, serial {serial}");
+        let (expected, actual) = (model.state_at(scope, serial).await, reader.state_at(scope, serial).await);
+        assert_eq!(plain(actual), plain(expected), "seed {seed}, serial {serial}");
     }
     for name in (0..NAMES).map(|it| format!("job-{it}")) {
         let expected = model.revisions(scope, &address(&name)).await.unwrap();
@@ -81,7 +81,7 @@ pub(crate) async fn compare(seed: u64, scope: &Scope, registries: [&dyn Registry
     }
     let expected = model.history(scope, None, 100).await.unwrap();
     assert_eq!(reader.history(scope, None, 100).await.unwrap(), expected);
-    assert!(model.state(scope).await.unwrap().base.serial > 3, "seed {seed} makes hardly any history");
+    assert!(model.state(scope).await.unwrap().base.serial > 3, "seed {seed} has too few commits");
 }
 
 /// Formats errors, because they can't be compared.

@@ -12,25 +12,25 @@ use dcp_tests::postgres::{PASSWORD, database};
 use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinSet;
 
-use crate::{Fresh, contract, crash};
+use crate::{Fixture, contract, crash};
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let url = database();
     let registry = Arc::new(Sql::postgres(&url).await.unwrap());
     let other = Arc::new(Sql::postgres(&url).await.unwrap());
-    Fresh { registry, other, _keep: Vec::new() }
+    Fixture { registry, other, _resources: Vec::new() }
 }
 
-contract!(fresh());
+contract!(fixture());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_process_leaves_a_whole_state_and_no_lock() {
+async fn killed_process_leaves_a_complete_state_and_no_lock() {
     let url = database();
-    crash::leaves_whole_states(&Sql::postgres(&url).await.unwrap(), ["postgres", &url]).await;
+    crash::assert_complete_states(&Sql::postgres(&url).await.unwrap(), ["postgres", &url]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_may_be_the_first_to_open_it() {
+async fn concurrent_first_opens_succeed() {
     let url = database();
     let mut tasks = JoinSet::new();
     for _ in 0..8 {
@@ -41,29 +41,29 @@ async fn many_may_be_the_first_to_open_it() {
 }
 
 #[tokio::test]
-async fn a_damaged_body_is_noticed() {
+async fn damaged_body_is_detected() {
     let url = database();
     let registry = Sql::postgres(&url).await.unwrap();
     registry.commit(&scope(), commit(&Base::default(), vec![create("a", "1")])).await.unwrap();
-    meddle(&url, "UPDATE registry_bodies SET body = 'something else'").await;
+    tamper(&url, "UPDATE registry_bodies SET body = 'something else'").await;
     let error = registry.bodies(&scope(), &[Fingerprint::of("1")]).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(_)), "{error:?}");
-    meddle(&url, "DROP TABLE registry_unpublished").await;
+    tamper(&url, "DROP TABLE registry_unpublished").await;
     let error = registry.state(&scope()).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused() {
+async fn newer_schema_is_rejected() {
     let url = database();
     drop(Sql::postgres(&url).await.unwrap());
-    meddle(&url, "UPDATE registry_schema SET version = 99").await;
+    tamper(&url, "UPDATE registry_schema SET version = 99").await;
     let error = Sql::postgres(&url).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(_)) && error.to_string().ends_with("upgrade dcp"), "{error:?}");
 }
 
 #[tokio::test]
-async fn errors_of_the_connection_say_what_is_wrong_and_never_the_password() {
+async fn connection_errors_name_the_cause_without_the_password() {
     let url = database();
     let began = Instant::now();
     let (before, name) = url.rsplit_once('/').unwrap();
@@ -76,16 +76,16 @@ async fn errors_of_the_connection_say_what_is_wrong_and_never_the_password() {
         (format!("mysql://dcp:{PASSWORD}@127.0.0.1/{name}"), "can't be read"),
     ] {
         let error = Sql::postgres(&url).await.unwrap_err();
-        let said = format!("{error} {error:?}");
-        assert!(said.contains(expected), "{said}");
-        assert!(!said.contains(PASSWORD) && !said.contains(wrong), "{said}");
+        let message = format!("{error} {error:?}");
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains(PASSWORD) && !message.contains(wrong), "{message}");
     }
-    assert!(began.elapsed().as_secs() < 20, "what is wrong is said soon");
+    assert!(began.elapsed().as_secs() < 20, "errors are reported soon");
     let shown = format!("{:?}", Sql::postgres(&url).await.unwrap());
     assert!(!shown.contains(PASSWORD), "{shown}");
 }
 
-async fn meddle(url: &str, statement: &'static str) {
+async fn tamper(url: &str, statement: &'static str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql("SET session_replication_role = replica").execute(&mut connection).await.unwrap();
     sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();

@@ -13,12 +13,12 @@ use dcp_reconciler::registry::{Error, Registry, Result};
 use dcp_reconciler::service::{self, Limits};
 use dcp_reconciler::state::{Applied, Base, Commit, Head, Revision, Scope, State};
 use dcp_server::{Services, Tls, Token, Tokens};
-use dcp_tests::commits::{AT, BY, commit, create, scope};
+use dcp_tests::commits::{AUTHOR, COMMIT_TIME, commit, create, scope};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::{Fresh, contract};
+use crate::{Fixture, contract};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
@@ -39,8 +39,8 @@ impl Server {
     async fn start(registry: Arc<dyn Registry>, change: impl FnOnce(&mut Options)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tokens = Tokens::new(&[Token { name: BY.to_owned(), token: TOKEN.to_owned() }]).unwrap();
-        let control = service::Options { clock: || AT, ..service::Options::default() };
+        let tokens = Tokens::new(&[Token { name: AUTHOR.to_owned(), token: TOKEN.to_owned() }]).unwrap();
+        let control = service::Options { clock: || COMMIT_TIME, ..service::Options::default() };
         let mut options = Options { control, server: dcp_server::Options::new(tokens) };
         change(&mut options);
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), registry, options.control);
@@ -64,68 +64,69 @@ fn client(url: &str, token: &str) -> Remote {
     Remote::new(remote::Options { retry_for: Duration::from_secs(2), ..options }).unwrap()
 }
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let folder = TempDir::new().unwrap();
     let sql = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();
     let server = Server::start(Arc::new(sql), |_| {}).await;
     let (registry, other) = (Arc::new(server.client()), Arc::new(server.client()));
-    Fresh { registry, other, _keep: vec![Box::new(folder), Box::new(server)] }
+    Fixture { registry, other, _resources: vec![Box::new(folder), Box::new(server)] }
 }
 
-contract!(fresh());
+contract!(fixture());
 
-fn one() -> Commit {
+fn first_commit() -> Commit {
     commit(&Base::default(), vec![create("a", "1")])
 }
 
 #[tokio::test]
-async fn who_commits_and_when_is_not_for_the_client_to_say() {
+async fn server_sets_author_and_time_of_commits() {
     let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
-    let claimed = Commit { by: "the boss".to_owned(), at: "2000-01-01T00:00:00Z".parse().unwrap(), ..one() };
+    let claimed =
+        Commit { by: "the boss".to_owned(), at: "2000-01-01T00:00:00Z".parse().unwrap(), ..first_commit() };
     let applied = server.client().commit(&scope(), claimed).await.unwrap().applied.unwrap();
-    assert_eq!((applied.by.as_str(), applied.at), (BY, AT));
+    assert_eq!((applied.by.as_str(), applied.at), (AUTHOR, COMMIT_TIME));
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_is_told() {
+async fn invalid_token_is_denied() {
     let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
     for token in ["", "wrong-secret-0123456789", &TOKEN[1..], &format!("{TOKEN}x")] {
         let client = server.client_with(token);
         let errors = [
             client.state(&scope()).await.map(drop).unwrap_err(),
             client.state_at(&scope(), 0).await.map(drop).unwrap_err(),
-            client.commit(&scope(), one()).await.map(drop).unwrap_err(),
+            client.commit(&scope(), first_commit()).await.map(drop).unwrap_err(),
             client.published(&scope(), &[1]).await.unwrap_err(),
             client.history(&scope(), None, 1).await.map(drop).unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(&error, Error::Denied(_)), "{error:?}");
-            let said = format!("{error} {client:?}");
-            assert!(said.contains(&server.address.to_string()) && said.contains("token"), "{said}");
-            assert!(token.is_empty() || !said.contains(token), "{said}");
+            let message = format!("{error} {client:?}");
+            assert!(message.contains(&server.address.to_string()) && message.contains("token"), "{message}");
+            assert!(token.is_empty() || !message.contains(token), "{message}");
         }
     }
     assert!(server.client().state(&scope()).await.unwrap().applied.is_none());
 }
 
 #[tokio::test]
-async fn an_unreachable_server_is_named_within_the_patience() {
+async fn unreachable_server_is_reported_with_its_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let began = Instant::now();
     let error = client(&format!("http://{address}"), TOKEN).state(&scope()).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(
-        said.contains(&address.to_string()) && said.contains("refused") && said.contains("see that"),
-        "{said}"
+        message.contains(&address.to_string()) && message.contains("refused") && message.contains("see that"),
+        "{message}"
     );
     assert!((1..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
-async fn what_is_no_control_plane_is_said_to_be_none() {
+async fn server_that_is_no_control_plane_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -154,7 +155,7 @@ async fn what_is_no_control_plane_is_said_to_be_none() {
 }
 
 #[tokio::test]
-async fn addresses_that_cannot_be_are_refused_at_once() {
+async fn invalid_addresses_are_rejected_at_once() {
     for url in ["", "localhost:7420", "ftp://localhost", "http://", "not a url"] {
         let error = Remote::new(remote::Options::new(url, TOKEN)).unwrap_err();
         assert!(matches!(&error, Error::Invalid(_)), "{url}: {error:?}");
@@ -164,7 +165,7 @@ async fn addresses_that_cannot_be_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn limits_end_what_would_not_end() {
+async fn commits_beyond_the_limits_are_rejected() {
     let limits = Limits { changes: 10, body: 1_000, commit: 3_000 };
     let server = Server::start(Arc::new(Memory::default()), |options| options.control.limits = limits).await;
     let client = server.client();
@@ -185,7 +186,7 @@ async fn limits_end_what_would_not_end() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_has_limits_and_our_client_keeps_them() {
+async fn client_splits_requests_to_fit_the_limits() {
     use dcp_proto::control::v1::control_client::ControlClient;
     use dcp_proto::control::v1::{BodiesRequest, PublishedRequest};
     let memory = Arc::new(Memory::default());
@@ -225,7 +226,7 @@ async fn what_is_asked_for_has_limits_and_our_client_keeps_them() {
 
 /// Messages that no dcp client sends.
 #[tokio::test]
-async fn a_stream_that_is_not_what_was_announced_is_refused() {
+async fn malformed_commit_stream_is_rejected() {
     use dcp_proto::control::v1::commit_request::Part;
     use dcp_proto::control::v1::control_client::ControlClient;
     use dcp_proto::control::v1::{Action, Body, Change, Changes, CommitHeader, CommitRequest};
@@ -279,13 +280,13 @@ async fn a_stream_that_is_not_what_was_announced_is_refused() {
 
 /// A registry that executes the first commit, and loses the response.
 #[derive(Debug, Default)]
-struct Lossy {
+struct ResponseLosingRegistry {
     registry: Memory,
     lost: std::sync::atomic::AtomicBool,
 }
 
 #[async_trait]
-impl Registry for Lossy {
+impl Registry for ResponseLosingRegistry {
     async fn state(&self, scope: &Scope) -> Result<State> {
         self.registry.state(scope).await
     }
@@ -310,7 +311,7 @@ impl Registry for Lossy {
         let done = self.registry.commit(scope, commit).await;
         match self.lost.swap(true, std::sync::atomic::Ordering::Relaxed) {
             true => done,
-            false => Err(Error::Unavailable("the answer was lost".to_owned())),
+            false => Err(Error::Unavailable("the response was lost".to_owned())),
         }
     }
 
@@ -320,15 +321,15 @@ impl Registry for Lossy {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_made_once() {
-    let server = Server::start(Arc::new(Lossy::default()), |_| {}).await;
-    let only = one();
+async fn commit_with_a_lost_response_is_applied_once() {
+    let server = Server::start(Arc::new(ResponseLosingRegistry::default()), |_| {}).await;
+    let only = first_commit();
     assert_eq!(server.client().commit(&scope(), only.clone()).await.unwrap(), only.head());
     assert_eq!(server.client().history(&scope(), None, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn with_tls_the_server_is_who_it_says() {
+async fn client_verifies_the_certificate_of_the_server() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() };
@@ -340,9 +341,9 @@ async fn with_tls_the_server_is_who_it_says() {
     let known = remote::Options { ca: Some(cert.pem().into()), ..remote::Options::new(url("https"), TOKEN) };
     ask(known).await.unwrap();
     let began = Instant::now();
-    let stranger = ask(remote::Options::new(url("https"), TOKEN)).await.unwrap_err().to_string();
-    assert!(stranger.contains("https://localhost") && stranger.contains("certificate"), "{stranger}");
-    assert!(began.elapsed() < Duration::from_secs(5), "a wrong certificate stays wrong");
+    let unverified = ask(remote::Options::new(url("https"), TOKEN)).await.unwrap_err().to_string();
+    assert!(unverified.contains("https://localhost") && unverified.contains("certificate"), "{unverified}");
+    assert!(began.elapsed() < Duration::from_secs(5), "a rejected certificate is not retried");
     let retry_for = Duration::from_millis(500);
     let plain =
         ask(remote::Options { retry_for, ..remote::Options::new(url("http"), TOKEN) }).await.unwrap_err();
@@ -350,7 +351,7 @@ async fn with_tls_the_server_is_who_it_says() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_none_is_refused() {
+async fn invalid_certificate_is_rejected() {
     let tls = Tls { certificate: b"none".to_vec(), key: b"secret".to_vec() };
     let server = Server::start(Arc::new(Memory::default()), |options| options.server.tls = Some(tls)).await;
     let error = server.ended.await.unwrap().unwrap_err().to_string();
@@ -358,7 +359,7 @@ async fn a_certificate_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn what_the_server_speaks_can_be_asked() {
+async fn reflection_lists_the_services() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
     use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_response::MessageResponse};
@@ -367,12 +368,12 @@ async fn what_the_server_speaks_can_be_asked() {
     let mut client = ServerReflectionClient::new(channel.connect().await.unwrap());
     let message_request = Some(MessageRequest::ListServices(String::new()));
     let request = ServerReflectionRequest { host: String::new(), message_request };
-    let mut answers =
+    let mut responses =
         client.server_reflection_info(futures_util::stream::iter([request])).await.unwrap().into_inner();
     let Some(MessageResponse::ListServicesResponse(list)) =
-        answers.message().await.unwrap().unwrap().message_response
+        responses.message().await.unwrap().unwrap().message_response
     else {
-        panic!("it lists its services");
+        panic!("the response has no services");
     };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(
@@ -382,7 +383,7 @@ async fn what_the_server_speaks_can_be_asked() {
 }
 
 #[tokio::test]
-async fn health_is_told_without_a_token_and_the_server_stops_when_told() {
+async fn health_check_needs_no_token_and_shutdown_ends_the_server() {
     use tonic_health::pb::{
         HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
     };
@@ -394,5 +395,5 @@ async fn health_is_told_without_a_token_and_the_server_stops_when_told() {
     assert_eq!(status, ServingStatus::Serving as i32);
     server.stop.send(()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), server.ended).await;
-    ended.expect("it ends soon").unwrap().unwrap();
+    ended.expect("the server ends soon").unwrap().unwrap();
 }

@@ -17,7 +17,7 @@ use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::rest::{self, ControlPlane};
 use dcp_reconciler::state::{Action, Base, Change};
 use dcp_server::{Log, Services};
-use dcp_tests::commits::{AT, BY, body, commit, create, scope, update};
+use dcp_tests::commits::{AUTHOR, COMMIT_TIME, body, commit, create, scope, update};
 use http::{Answer, Open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ impl Served {
             registry: Arc::new(registry.clone()),
             jobs: Arc::new(jobs),
             assets: Arc::new(registry),
-            clock: || AT,
+            clock: || COMMIT_TIME,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -62,7 +62,7 @@ impl Served {
             let subject = call.subject.as_deref().unwrap_or("-");
             lines.lock().unwrap().push(format!("{} {subject} {}", call.method, call.code));
         };
-        let options = dcp_server::Options { log: Some(Log::new(write)), ..dcp_tests::server_options(BY) };
+        let options = dcp_server::Options { log: Some(Log::new(write)), ..dcp_tests::server_options(AUTHOR) };
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
         Self { address, store, log, _folder: folder }
     }
@@ -132,7 +132,7 @@ async fn applied_state_has_its_head_and_its_entries() {
     let head = &head["head"];
     assert_eq!((&head["serial"], &head["unpublished"]), (&json!(2), &json!([2])), "{head}");
     let applied = &head["applied"];
-    assert_eq!((&applied["by"], &applied["at"]), (&json!(BY), &json!(TIME)), "{head}");
+    assert_eq!((&applied["by"], &applied["at"]), (&json!(AUTHOR), &json!(TIME)), "{head}");
     assert_eq!((&applied["counts"], &applied["commit"]), (&json!({"update": 1}), &json!("0123abc")));
     let entry = |address: &str, text: &str, number: u64| {
         let fingerprint = Fingerprint::of(text).as_str().to_owned();
@@ -188,7 +188,7 @@ async fn requests_about_a_continuous_job_are_recorded() {
     {
         let recorded = served.post(&format!("continuous/{request}"), &job).await.is(200).json();
         let mut expected = job.clone();
-        (expected["request"], expected["by"], expected["at"]) = (request.into(), BY.into(), TIME.into());
+        (expected["request"], expected["by"], expected["at"]) = (request.into(), AUTHOR.into(), TIME.into());
         assert_eq!(recorded, expected);
         let stored = served.store.requests(0).await.unwrap();
         let [(_, requested, _)] = &stored[..] else { panic!("{stored:?}") };
@@ -206,7 +206,7 @@ async fn events_are_returned_newest_first() {
     let key = Key { scope: "shop/prod".to_owned(), address: CLICKS.to_owned() };
     let mut stored = served.store.job(&key).await.unwrap();
     let events = ["run 1 is started".to_owned(), "run 1 is healthy".to_owned()];
-    assert!(served.store.save(&key, &mut stored, &events, AT).await.unwrap());
+    assert!(served.store.save(&key, &mut stored, &events, COMMIT_TIME).await.unwrap());
     let event = |message: &str| json!({"at": TIME, "message": message});
     let all = json!({"events": [event("run 1 is healthy"), event("run 1 is started")]});
     assert_eq!(served.get(&path).await.is(200).json(), all);
@@ -218,7 +218,7 @@ async fn events_are_returned_newest_first() {
 async fn reconciler_with_the_lease_is_returned() {
     let served = Served::new().await;
     assert_eq!(served.get("reconciler").await.is(200).json(), json!({}));
-    let mut lease = Lease::new(&served.store, "reconciler", Duration::from_mins(1), || AT);
+    let mut lease = Lease::new(&served.store, "reconciler", Duration::from_mins(1), || COMMIT_TIME);
     assert_eq!(lease.renew_or_take().await.unwrap(), Some(1));
     let leader = served.get("reconciler").await.is(200).json();
     assert_eq!(leader, json!({"epoch": 1, "heartbeat": TIME}));
@@ -240,7 +240,7 @@ async fn completions_are_recorded_once_and_listed() {
     assert_eq!(served.post("asset", &report("run-1")).await.is(200).json(), first);
     let completion = json!({
         "number": 1, "asset": "table:lake.orders", "partition": "day=2026-11-20", "run": "run-1",
-        "job": "logistics/orders", "origin": "airflow", "by": BY, "at": TIME,
+        "job": "logistics/orders", "origin": "airflow", "by": AUTHOR, "at": TIME,
     });
     assert_eq!(first["completions"][0], completion);
     served.post("asset", &report("run-2")).await.is(200);

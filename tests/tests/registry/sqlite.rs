@@ -13,30 +13,30 @@ use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::{Fresh, contract, crash};
+use crate::{Fixture, contract, crash};
 
 async fn open(path: &Path) -> Sql {
     Sql::sqlite(path).await.unwrap()
 }
 
-async fn fresh() -> Fresh {
+async fn fixture() -> Fixture {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("with space, 100%/state?.db");
     let (registry, other) = (Arc::new(open(&path).await), Arc::new(open(&path).await));
-    Fresh { registry, other, _keep: vec![Box::new(folder)] }
+    Fixture { registry, other, _resources: vec![Box::new(folder)] }
 }
 
-contract!(fresh());
+contract!(fixture());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_process_leaves_a_whole_state_and_no_lock() {
+async fn killed_process_leaves_a_complete_state_and_no_lock() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
-    crash::leaves_whole_states(&open(&path).await, ["sqlite", path.to_str().unwrap()]).await;
+    crash::assert_complete_states(&open(&path).await, ["sqlite", path.to_str().unwrap()]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn many_may_be_the_first_to_open_it() {
+async fn concurrent_first_opens_succeed() {
     for _ in 0..10 {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join(".dcp/state.db");
@@ -50,7 +50,7 @@ async fn many_may_be_the_first_to_open_it() {
 }
 
 #[tokio::test]
-async fn the_folder_is_this_users_alone_and_what_is_written_stays() {
+async fn folder_is_private_and_commits_are_durable() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("project/.dcp/state.db");
     let first = open(&path).await;
@@ -62,16 +62,16 @@ async fn the_folder_is_this_users_alone_and_what_is_written_stays() {
 }
 
 #[tokio::test]
-async fn a_damaged_body_is_noticed() {
+async fn damaged_body_is_detected() {
     let (folder, registry) = with_one_entry().await;
-    meddle(&folder, "UPDATE registry_bodies SET body = 'something else'").await;
+    tamper(&folder, "UPDATE registry_bodies SET body = 'something else'").await;
     let error = registry.bodies(&scope(), &[Fingerprint::of("1")]).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(_)), "{error:?}");
     assert!(error.to_string().contains("state.db") && error.to_string().contains("backup"), "{error}");
 }
 
 #[tokio::test]
-async fn damaged_rows_are_noticed() {
+async fn damaged_rows_are_detected() {
     for damage in [
         "UPDATE registry_current SET address = 'nonsense'",
         "UPDATE registry_current SET fingerprint = upper(fingerprint)",
@@ -83,29 +83,29 @@ async fn damaged_rows_are_noticed() {
         "DROP TABLE registry_unpublished",
     ] {
         let (folder, registry) = with_one_entry().await;
-        meddle(&folder, damage).await;
+        tamper(&folder, damage).await;
         let seen = registry.state(&scope()).await;
         assert!(matches!(seen, Err(Error::Corrupt(_))), "{damage}: {seen:?}");
     }
 }
 
 #[tokio::test]
-async fn a_newer_schema_is_refused_and_left_alone() {
+async fn newer_schema_is_rejected_and_not_changed() {
     let (folder, registry) = with_one_entry().await;
     registry.close().await;
-    meddle(&folder, "UPDATE registry_schema SET version = 99").await;
+    tamper(&folder, "UPDATE registry_schema SET version = 99").await;
     let error = Sql::sqlite(&folder.path().join("state.db")).await.unwrap_err();
     assert!(matches!(&error, Error::Corrupt(_)), "{error:?}");
     assert!(error.to_string().ends_with("upgrade dcp") && error.to_string().contains("state.db"), "{error}");
-    meddle(&folder, "UPDATE registry_schema SET version = 1").await;
+    tamper(&folder, "UPDATE registry_schema SET version = 1").await;
     assert_eq!(open(&folder.path().join("state.db")).await.state(&scope()).await.unwrap().entries.len(), 1);
-    meddle(&folder, "DELETE FROM registry_schema").await;
+    tamper(&folder, "DELETE FROM registry_schema").await;
     let error = Sql::sqlite(&folder.path().join("state.db")).await.unwrap_err();
-    assert!(matches!(&error, Error::Corrupt(said) if said.contains("which version")), "{error:?}");
+    assert!(matches!(&error, Error::Corrupt(message) if message.contains("which version")), "{error:?}");
 }
 
 #[tokio::test]
-async fn what_is_no_state_file_is_refused_by_name() {
+async fn file_that_is_no_database_is_rejected_with_its_path() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     std::fs::write(&path, "this is a text, and longer than the header of a database file; ".repeat(20))
@@ -117,15 +117,18 @@ async fn what_is_no_state_file_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_written_the_path_is_named() {
+async fn unwritable_path_is_reported() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     for path in [Path::new("/proc/dcp/state.db"), &file.join("state.db"), folder.path()] {
         let error = Sql::sqlite(path).await.unwrap_err();
         assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
-        let said = error.to_string();
-        assert!(said.contains(path.to_str().unwrap()) && said.contains("must be writable"), "{said}");
+        let message = error.to_string();
+        assert!(
+            message.contains(path.to_str().unwrap()) && message.contains("must be writable"),
+            "{message}"
+        );
     }
 }
 
@@ -136,7 +139,7 @@ async fn with_one_entry() -> (TempDir, Sql) {
     (folder, registry)
 }
 
-async fn meddle(folder: &TempDir, statement: &'static str) {
+async fn tamper(folder: &TempDir, statement: &'static str) {
     let url = format!("sqlite://{}", folder.path().join("state.db").display());
     let mut connection = SqliteConnection::connect(&url).await.unwrap();
     sqlx::raw_sql("PRAGMA foreign_keys = OFF").execute(&mut connection).await.unwrap();

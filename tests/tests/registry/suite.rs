@@ -8,13 +8,13 @@ use dcp_model::primitive::{Address, Fingerprint};
 use dcp_reconciler::registry::{Error, Registry};
 use dcp_reconciler::state::Action;
 use dcp_reconciler::state::{Base, Change, Commit, Head, Scope, State};
-use dcp_tests::commits::{AT, BY, address, body, commit, create, delete, scope, update};
+use dcp_tests::commits::{AUTHOR, COMMIT_TIME, address, body, commit, create, delete, scope, update};
 use tokio::task::JoinSet;
 
-use crate::Fresh;
+use crate::Fixture;
 use crate::model;
 
-pub(crate) async fn nothing_is_applied_at_first(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn new_registry_is_empty(Fixture { registry, .. }: Fixture) {
     assert_eq!(registry.state(&scope()).await.unwrap(), State::default());
     assert_eq!(registry.state_at(&scope(), 0).await.unwrap(), State::default());
     assert!(matches!(registry.state_at(&scope(), 1).await, Err(Error::NotFound(_))));
@@ -25,7 +25,7 @@ pub(crate) async fn nothing_is_applied_at_first(Fresh { registry, .. }: Fresh) {
     registry.published(&scope(), &[1, 2]).await.unwrap();
 }
 
-pub(crate) async fn what_is_committed_is_read_back(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn committed_changes_are_read_back(Fixture { registry, other, .. }: Fixture) {
     let texts = ["one", "zwei ✓ \u{1f600}\r\n\t\"'\\", "three"];
     let changes = vec![create("a", texts[0]), create("b", texts[1]), create("c", texts[0])];
     let first = commit(&Base::default(), changes);
@@ -33,7 +33,10 @@ pub(crate) async fn what_is_committed_is_read_back(Fresh { registry, other, .. }
     assert_eq!(head, first.head());
     assert_eq!(head.base, Base { lineage: Some(first.id.clone()), serial: 1 });
     let applied = head.applied.clone().unwrap();
-    assert_eq!((applied.by.as_str(), applied.at, applied.commit.as_deref()), (BY, AT, Some("0123abc")));
+    assert_eq!(
+        (applied.by.as_str(), applied.at, applied.commit.as_deref()),
+        (AUTHOR, COMMIT_TIME, Some("0123abc"))
+    );
     assert_eq!(applied.counts.into_iter().collect::<Vec<_>>(), [(Action::Create, 3)]);
 
     let second = commit(&head.base, vec![update("b", texts[2]), delete("c")]);
@@ -59,7 +62,7 @@ pub(crate) async fn what_is_committed_is_read_back(Fresh { registry, other, .. }
     assert_eq!(then.entries[&address("b")].fingerprint, of(texts[1]));
 }
 
-pub(crate) async fn an_address_keeps_counting(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn revisions_are_counted_across_deletes(Fixture { registry, .. }: Fixture) {
     let mut base = Base::default();
     for change in
         [create("a", "1"), update("a", "2"), delete("a"), create("a", "1"), delete("a"), create("a", "3")]
@@ -82,7 +85,7 @@ pub(crate) async fn an_address_keeps_counting(Fresh { registry, .. }: Fresh) {
     assert_eq!(registry.state(&scope()).await.unwrap().entries[&address("a")].revision, 6);
 }
 
-pub(crate) async fn history_is_read_in_pages(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn history_is_read_in_pages(Fixture { registry, .. }: Fixture) {
     let mut base = Base::default();
     for index in 1..=5 {
         let head = registry.commit(&scope(), commit(&base, vec![create(&format!("job-{index}"), "x")])).await;
@@ -99,24 +102,26 @@ pub(crate) async fn history_is_read_in_pages(Fresh { registry, .. }: Fresh) {
     assert_eq!(serials(Some(u64::MAX), u32::MAX).await, [5, 4, 3, 2, 1]);
 }
 
-pub(crate) async fn who_comes_second_learns_who_was_first(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn commit_on_an_outdated_base_is_rejected_with_the_head(
+    Fixture { registry, other, .. }: Fixture,
+) {
     let winner = commit(&Base::default(), vec![create("a", "winner")]);
     let head = registry.commit(&scope(), winner).await.unwrap();
     let late = |base: &Base| commit(base, vec![create("b", "loser")]);
     let otherwise = Base { lineage: Some("another-line".to_owned()), serial: 1 };
     let ahead = |serial| Base { serial, ..head.base.clone() };
     for base in [Base::default(), otherwise, ahead(9), ahead(u64::MAX)] {
-        assert_eq!(moved(other.commit(&scope(), late(&base)).await), head);
+        assert_eq!(expect_moved(other.commit(&scope(), late(&base)).await), head);
     }
     let empty = Scope::new("elsewhere", None);
-    assert_eq!(moved(other.commit(&empty, late(&head.base)).await), Head::default());
+    assert_eq!(expect_moved(other.commit(&empty, late(&head.base)).await), Head::default());
     assert_eq!(other.state(&scope()).await.unwrap().entries.len(), 1);
     assert!(matches!(other.bodies(&scope(), &[Fingerprint::of("loser")]).await, Err(Error::NotFound(_))));
     let error = other.commit(&scope(), late(&Base::default())).await.unwrap_err().to_string();
     assert_eq!(error, "the state moved on: it is at serial 1, applied by tester at 2025-10-09T08:53:20Z");
 }
 
-pub(crate) async fn a_commit_can_be_repeated(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn repeated_commit_returns_the_same_head(Fixture { registry, other, .. }: Fixture) {
     let first = commit(&Base::default(), vec![create("a", "1")]);
     let head = registry.commit(&scope(), first.clone()).await.unwrap();
     assert_eq!(other.commit(&scope(), first.clone()).await.unwrap(), head);
@@ -135,7 +140,7 @@ pub(crate) async fn a_commit_can_be_repeated(Fresh { registry, other, .. }: Fres
     assert_eq!(other.state(&scope()).await.unwrap().base, next.base);
 }
 
-pub(crate) async fn what_cannot_be_right_is_refused(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn invalid_commits_are_rejected(Fixture { registry, .. }: Fixture) {
     let head = registry.commit(&scope(), commit(&Base::default(), vec![create("a", "1")])).await.unwrap();
     let good = commit(&head.base, vec![create("b", "2")]);
     let with = |change: Change| Commit { changes: vec![create("c", "3"), change], ..good.clone() };
@@ -182,7 +187,7 @@ pub(crate) async fn what_cannot_be_right_is_refused(Fresh { registry, .. }: Fres
     registry.commit(&scope(), good).await.unwrap();
 }
 
-pub(crate) async fn scopes_know_nothing_of_each_other(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn scopes_are_independent(Fixture { registry, .. }: Fixture) {
     let (dev, prod) = (Scope::new("shop", Some("dev")), scope());
     let first = commit(&Base::default(), vec![create("a", "dev only")]);
     registry.commit(&dev, first.clone()).await.unwrap();
@@ -194,7 +199,7 @@ pub(crate) async fn scopes_know_nothing_of_each_other(Fresh { registry, .. }: Fr
     assert_eq!(registry.state(&prod).await.unwrap().entries.len(), 1);
 }
 
-pub(crate) async fn dag_files_are_waited_for(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn unpublished_serials_are_tracked(Fixture { registry, .. }: Fixture) {
     let mut base = Base::default();
     for name in ["a", "b", "c"] {
         base = registry.commit(&scope(), commit(&base, vec![create(name, name)])).await.unwrap().base;
@@ -210,7 +215,7 @@ pub(crate) async fn dag_files_are_waited_for(Fresh { registry, .. }: Fresh) {
 }
 
 /// Tasks retry until all of their commits are applied. Each commit must exist exactly once, and completely.
-pub(crate) async fn one_of_many_wins_each_serial(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn concurrent_commits_get_one_serial_each(Fixture { registry, other, .. }: Fixture) {
     const TASKS: u64 = 6;
     const EACH: u64 = 4;
     let mut tasks = JoinSet::new();
@@ -230,7 +235,7 @@ pub(crate) async fn one_of_many_wins_each_serial(Fresh { registry, other, .. }: 
                         base = head.base;
                     }
                     Err(Error::Moved(head)) => {
-                        assert!(head.base.serial > base.serial, "it moved on from {base:?} to {head:?}");
+                        assert!(head.base.serial > base.serial, "the head moved from {base:?} to {head:?}");
                         assert_eq!(head.applied.as_ref().map(|it| it.serial), Some(head.base.serial));
                         base = head.base;
                     }
@@ -242,17 +247,21 @@ pub(crate) async fn one_of_many_wins_each_serial(Fresh { registry, other, .. }: 
     }
     let won: Vec<u64> = tasks.join_all().await.into_iter().flatten().collect();
     let serials: BTreeSet<_> = won.iter().copied().collect();
-    assert_eq!(serials, (1..=TASKS * EACH).collect(), "one each: {won:?}");
+    assert_eq!(serials, (1..=TASKS * EACH).collect(), "each serial was won once: {won:?}");
     let state = registry.state(&scope()).await.unwrap();
     assert_eq!((state.base.serial, state.entries.len() as u64), (TASKS * EACH, TASKS * EACH * 5));
     for serial in serials {
         let whole = state.entries.values().filter(|it| it.serial == serial);
-        assert_eq!(whole.map(|it| &it.fingerprint).collect::<BTreeSet<_>>().len(), 1, "of one task each");
+        assert_eq!(
+            whole.map(|it| &it.fingerprint).collect::<BTreeSet<_>>().len(),
+            1,
+            "each serial has the commit of one task"
+        );
         assert_eq!(state.entries.values().filter(|it| it.serial == serial).count(), 5);
     }
 }
 
-pub(crate) async fn one_commit_made_by_many_is_made_once(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn same_commit_by_many_is_applied_once(Fixture { registry, other, .. }: Fixture) {
     let only = commit(&Base::default(), vec![create("a", "1")]);
     let mut tasks = JoinSet::new();
     for task in 0..6 {
@@ -266,7 +275,7 @@ pub(crate) async fn one_commit_made_by_many_is_made_once(Fresh { registry, other
 }
 
 /// More than a single statement or message, and a multiple of neither.
-pub(crate) async fn large_commits_are_read_back(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn large_commits_are_read_back(Fixture { registry, other, .. }: Fixture) {
     let count = 2_345;
     let text = |index: usize| {
         format!("{index} {}", "x".repeat(if index.is_multiple_of(1_000) { 700_000 } else { index % 50 }))
@@ -286,7 +295,7 @@ pub(crate) async fn large_commits_are_read_back(Fresh { registry, other, .. }: F
     assert!((0..count).rev().map(text).eq(bodies));
 }
 
-pub(crate) async fn random_histories_are_as_in_the_model(Fresh { registry, other, .. }: Fresh) {
+pub(crate) async fn random_histories_match_the_model(Fixture { registry, other, .. }: Fixture) {
     for seed in 1..=3 {
         let scope = Scope::new(&format!("seed-{seed}"), None);
         model::compare(seed, &scope, [&registry, &other].map(|it| it.as_ref() as &dyn Registry)).await;
@@ -294,7 +303,7 @@ pub(crate) async fn random_histories_are_as_in_the_model(Fresh { registry, other
 }
 
 /// The limits are ten times the duration on an idle machine, to allow for load and debug builds.
-pub(crate) async fn twenty_thousand_changes_are_quick(Fresh { registry, .. }: Fresh) {
+pub(crate) async fn twenty_thousand_changes_are_committed_quickly(Fixture { registry, .. }: Fixture) {
     let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
     let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();
     let first = commit(&Base::default(), changes);
@@ -313,7 +322,7 @@ async fn timed<T>(done: impl Future<Output = Result<T, Error>>) -> Duration {
     began.elapsed()
 }
 
-fn moved<T: std::fmt::Debug>(result: Result<T, Error>) -> Head {
+fn expect_moved<T: std::fmt::Debug>(result: Result<T, Error>) -> Head {
     match result {
         Err(Error::Moved(head)) => *head,
         other => panic!("expected that the state moved on: {other:?}"),

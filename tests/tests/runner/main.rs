@@ -6,9 +6,9 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
-mod forgetting;
+mod ownership;
 #[cfg(test)]
-mod owners;
+mod persistence;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -33,13 +33,13 @@ use dcp_runner::execution::Id;
 use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
-use dcp_tests::machine::{self, Machine};
+use dcp_tests::fake_spark::{self, FakeSpark};
 use jiff::Timestamp;
 
 const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 
 /// Drivers behave by their parameter `do`: they end with an exit code, or wait until their file `go-…` exists.
-const SCRIPT: &str = r#"
+const DRIVER_SCRIPT: &str = r#"
 job="${@: -1}"
 echo "$job" >> started
 echo "the driver says $job"
@@ -51,15 +51,15 @@ esac
 "#;
 
 /// A Runner without executions.
-struct Fresh {
-    machine: Machine,
+struct Fixture {
+    fake_spark: FakeSpark,
     runner: Arc<dyn Runner>,
     /// Another Runner with the same store.
     other: Arc<dyn Runner>,
 }
 
-fn options(machine: &Machine) -> Options {
-    let compute = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
+fn options(fake_spark: &FakeSpark) -> Options {
+    let compute = Arc::new(fake_spark::local_backend(&fake_spark.path(""), SUPERVISOR));
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.poll_interval = Duration::from_millis(20);
@@ -67,10 +67,10 @@ fn options(machine: &Machine) -> Options {
 }
 
 /// Starts a Runner in this process, which behaves like one in a separate process.
-async fn start_runner(machine: &Machine, store: Store, lease: Duration) -> InProcessRunner {
-    let mut options = options(machine);
+async fn start_runner(fake_spark: &FakeSpark, store: Store, lease: Duration) -> InProcessRunner {
+    let mut options = options(fake_spark);
     options.lease = lease;
-    InProcessRunner::start(store, options).await.expect("it starts")
+    InProcessRunner::start(store, options).await.expect("the Runner starts")
 }
 
 /// Returns a job whose only parameter selects the behaviour of its driver.
@@ -95,49 +95,49 @@ fn submit(token: &str, what: &str) -> Submit {
 }
 
 /// Waits until an execution fulfils a condition.
-async fn seen(runner: &dyn Runner, id: &Id, is: impl Fn(&Record) -> bool) -> Record {
+async fn wait_for(runner: &dyn Runner, id: &Id, is: impl Fn(&Record) -> bool) -> Record {
     let deadline = std::time::Instant::now() + Duration::from_mins(1);
     loop {
-        let record = runner.check(id).await.expect("it is known");
+        let record = runner.check(id).await.expect("the execution is known");
         if is(&record) {
             return record;
         }
-        assert!(std::time::Instant::now() < deadline, "it did not happen: {record:#?}");
+        assert!(std::time::Instant::now() < deadline, "the condition did not hold: {record:#?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-async fn ended(runner: &dyn Runner, id: &Id) -> Record {
-    seen(runner, id, |record| record.execution.phase.is_final()).await
+async fn wait_for_end(runner: &dyn Runner, id: &Id) -> Record {
+    wait_for(runner, id, |record| record.execution.phase.is_final()).await
 }
 
 /// Defines a test for each rule of the contract.
 macro_rules! contract {
-    ($fresh:expr) => {
+    ($fixture:expr) => {
         dcp_tests::rules! {
-            $fresh;
-            what_is_submitted_comes_to_its_end,
-            a_token_gives_one_execution,
-            a_token_that_was_used_for_something_else_is_refused,
-            many_who_submit_at_once_make_one_execution,
+            $fixture;
+            submitted_execution_ends,
+            same_token_gives_one_execution,
+            reused_token_with_another_request_is_rejected,
+            concurrent_submits_with_one_token_create_one_execution,
             one_live_execution_holds_a_key,
-            later_run_replaces_the_one_that_has_the_key,
-            runs_of_one_key_never_overlap_and_the_last_one_stays,
-            an_older_epoch_is_refused,
-            implausible_epochs_are_refused,
-            a_failure_that_can_be_mended_is_tried_again,
-            a_failure_of_the_program_is_told,
-            what_is_cancelled_stops,
-            others_may_cancel,
+            later_run_replaces_the_holder_of_the_key,
+            runs_of_one_key_never_overlap_and_the_last_one_remains,
+            older_epoch_is_rejected,
+            implausible_epochs_are_rejected,
+            retryable_failure_is_retried,
+            program_failure_is_reported_with_evidence,
+            cancelled_execution_stops,
+            another_runner_can_cancel,
             check_sees_the_writes_of_another_runner,
             executions_are_listed_in_pages,
-            steps_are_watched,
+            watch_streams_all_transitions,
             logs_are_followed_through_all_attempts,
-            what_cannot_be_right_is_refused,
-            what_is_in_the_way_of_one_is_not_of_others,
-            a_checkpoint_is_made_ready,
-            those_who_hold_keys_are_told,
-            what_does_not_exist_is_said_to_be_unknown,
+            invalid_submits_are_rejected,
+            concurrent_submits_get_their_own_responses,
+            checkpoint_is_prepared_before_the_start,
+            holders_of_keys_are_listed,
+            unknown_execution_is_not_found,
         }
     };
 }

@@ -7,32 +7,35 @@ use std::time::Duration;
 use dcp_runner::api::{Error, Runner as _};
 use dcp_runner::execution::Phase;
 use dcp_runner::store::Store;
-use dcp_tests::machine::Machine;
+use dcp_tests::fake_spark::FakeSpark;
 use dcp_tests::postgres::{Collation, database, database_of};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, ended, forgetting, owners, seen, start_runner, submit};
+use crate::{
+    DRIVER_SCRIPT, Fixture, contract, ownership, persistence, start_runner, submit, wait_for, wait_for_end,
+};
 
-async fn fresh() -> Fresh {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
+async fn fixture() -> Fixture {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
     let url = database();
     let lease = Duration::from_secs(15);
-    let runner = start_runner(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
-    let other = start_runner(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
-    Fresh { machine, runner: Arc::new(runner), other: Arc::new(other) }
+    let runner =
+        start_runner(&fake_spark, Store::postgres(&url).await.expect("the store opens"), lease).await;
+    let other = start_runner(&fake_spark, Store::postgres(&url).await.expect("the store opens"), lease).await;
+    Fixture { fake_spark, runner: Arc::new(runner), other: Arc::new(other) }
 }
 
-contract!(fresh());
+contract!(fixture());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_takes_over_from_one_that_was_killed() {
-    crate::crash::another_takes_over(&database()).await;
+async fn another_runner_takes_over_from_a_killed_one() {
+    crate::crash::takeover_after_kill(&database()).await;
 }
 
 /// Returns the URL of a proxy to a database, and a switch that opens or cuts it.
-async fn way(url: &str) -> (String, watch::Sender<bool>) {
+async fn cuttable_proxy(url: &str) -> (String, watch::Sender<bool>) {
     // postgres://dcp:password@<the socket's folder>/<database>
     let (user, rest) = url.rsplit_once('@').unwrap();
     let (folder, name) = rest.split_once('/').unwrap();
@@ -59,38 +62,38 @@ async fn way(url: &str) -> (String, watch::Sender<bool>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_database_may_be_away_for_a_while() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let (url, open) = way(&database()).await;
+async fn executions_continue_after_a_database_outage() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let (url, open) = cuttable_proxy(&database()).await;
     let store = Store::postgres(&url).await.unwrap();
-    let runner = start_runner(&machine, store, Duration::from_secs(15)).await;
+    let runner = start_runner(&fake_spark, store, Duration::from_secs(15)).await;
     let id = runner.submit(submit("before", "wait")).await.unwrap().record.id().clone();
-    seen(&runner, &id, |record| record.execution.phase == Phase::Running).await;
+    wait_for(&runner, &id, |record| record.execution.phase == Phase::Running).await;
 
     open.send_replace(false);
     let error = runner.submit(submit("meanwhile", "work")).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(said) if said.contains("can't be reached")), "{error:?}");
     // The driver ends while its end can't be stored.
-    std::fs::write(machine.path("go-wait"), "").unwrap();
-    dcp_tests::machine::until(|| runs_nothing(&machine).then_some(()));
+    std::fs::write(fake_spark.path("go-wait"), "").unwrap();
+    dcp_tests::fake_spark::wait_until(|| runs_nothing(&fake_spark).then_some(()));
 
     open.send_replace(true);
-    assert_eq!(ended(&runner, &id).await.execution.phase, Phase::Succeeded);
+    assert_eq!(wait_for_end(&runner, &id).await.execution.phase, Phase::Succeeded);
     let again = runner.submit(submit("meanwhile", "work")).await.unwrap();
-    assert_eq!(ended(&runner, again.record.id()).await.execution.phase, Phase::Succeeded);
-    assert_eq!(machine.lines("started"), ["wait", "work"]);
+    assert_eq!(wait_for_end(&runner, again.record.id()).await.execution.phase, Phase::Succeeded);
+    assert_eq!(fake_spark.lines("started"), ["wait", "work"]);
 }
 
 /// A slow poll of all live executions does not delay the following polls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn takeover_is_not_delayed_by_a_slow_look() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
+async fn takeover_is_not_delayed_by_a_slow_poll() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
     let url = database();
     let lease = Duration::from_secs(1);
-    let one = start_runner(&machine, Store::postgres(&url).await.unwrap(), lease).await;
-    let other = start_runner(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let one = start_runner(&fake_spark, Store::postgres(&url).await.unwrap(), lease).await;
+    let other = start_runner(&fake_spark, Store::postgres(&url).await.unwrap(), lease).await;
     let id = one.submit(submit("one", "wait")).await.unwrap().record.id().clone();
-    seen(&one, &id, |record| record.execution.phase == Phase::Running).await;
+    wait_for(&one, &id, |record| record.execution.phase == Phase::Running).await;
 
     // From here on, reads of executions wait, but heartbeats do not.
     sqlx::any::install_default_drivers();
@@ -104,7 +107,7 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
         AND relation = 'runner_executions'::regclass";
     let deadline = std::time::Instant::now() + Duration::from_mins(1);
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() < 2 {
-        assert!(std::time::Instant::now() < deadline, "nobody looks");
+        assert!(std::time::Instant::now() < deadline, "no Runner polls");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The duration of the slow poll.
@@ -112,61 +115,61 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
     blocking.rollback().await.unwrap();
 
     one.stop().await.unwrap();
-    std::fs::write(machine.path("go-wait"), "").unwrap();
-    assert_eq!(ended(&other, &id).await.execution.phase, Phase::Succeeded);
+    std::fs::write(fake_spark.path("go-wait"), "").unwrap();
+    assert_eq!(wait_for_end(&other, &id).await.execution.phase, Phase::Succeeded);
 }
 
 /// Returns true if all applications of a machine have ended.
-fn runs_nothing(machine: &Machine) -> bool {
-    let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
+fn runs_nothing(fake_spark: &FakeSpark) -> bool {
+    let folders = std::fs::read_dir(fake_spark.path("runs")).unwrap().flatten();
     let mut applications = folders.filter(|entry| entry.path().is_dir());
     applications.all(|entry| entry.path().join("end.json").exists())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_had_its_time_is_forgotten() {
+async fn expired_executions_are_deleted() {
     let store = Store::postgres(&database()).await.unwrap();
-    forgetting::what_has_had_its_time_is_forgotten(&store).await;
+    persistence::expired_executions_are_deleted(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_left_beats_no_more() {
+async fn heartbeat_after_leaving_has_no_effect() {
     let store = Store::postgres(&database()).await.unwrap();
-    forgetting::who_has_left_beats_no_more(&store).await;
+    persistence::heartbeat_after_leaving_has_no_effect(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
+async fn only_the_new_owner_writes_after_a_takeover() {
     let store = Store::postgres(&database()).await.unwrap();
-    forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+    persistence::only_the_new_owner_writes_after_a_takeover(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
-    owners::simulate(10, async || Store::postgres(&database()).await.unwrap()).await;
+async fn acknowledged_executions_have_a_live_owner_despite_pauses() {
+    ownership::simulate(10, async || Store::postgres(&database()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn submits_race_with_takeovers() {
+async fn submits_during_takeovers_are_not_lost() {
     let url = database();
     let store = async || Store::postgres(&url).await.unwrap();
-    owners::submits_race_with_takeovers(store().await, store().await).await;
+    ownership::submits_during_takeovers_are_not_lost(store().await, store().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_executions_of_absent_owners_are_adopted() {
     let url = database();
-    owners::live_executions_of_absent_owners_are_adopted(Store::postgres(&url).await.unwrap(), &url).await;
+    ownership::live_executions_of_absent_owners_are_adopted(Store::postgres(&url).await.unwrap(), &url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runner_without_membership_writes_nothing() {
-    owners::runner_without_membership_writes_nothing(Store::postgres(&database()).await.unwrap()).await;
+    ownership::runner_without_membership_writes_nothing(Store::postgres(&database()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn submits_of_a_runner_that_was_stopped_for_longer_than_its_lease_are_not_lost() {
-    crate::crash::stopped_for_longer_than_its_lease(&database()).await;
+async fn submits_of_a_runner_suspended_beyond_its_lease_are_not_lost() {
+    crate::crash::suspended_beyond_lease(&database()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +181,7 @@ async fn listings_do_not_depend_on_the_collation_of_the_database() {
             );
         }
         let store = Store::postgres(&database_of(&collation)).await.unwrap();
-        assert_eq!(owners::listings(&store).await, owners::expected_listings(), "{collation:?}");
+        assert_eq!(ownership::listings(&store).await, ownership::expected_listings(), "{collation:?}");
     }
 }
 
@@ -187,7 +190,7 @@ async fn listings_do_not_depend_on_the_collation_of_the_database() {
 async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
     let url = database();
     let store = Store::postgres(&url).await.unwrap();
-    owners::listings(&store).await;
+    ownership::listings(&store).await;
     store.close().await;
     sqlx::any::install_default_drivers();
     let pool = sqlx::AnyPool::connect(&url).await.unwrap();
@@ -206,11 +209,11 @@ async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
     assert!(columns().await.iter().all(|(_, _, collation)| collation == "default"));
     let store = Store::postgres(&url).await.unwrap();
     assert_eq!(columns().await, all);
-    assert_eq!(owners::listed(&store).await, owners::expected_listings());
+    assert_eq!(ownership::read_listings(&store).await, ownership::expected_listings());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lease_belongs_to_the_caller_who_used_it_first() {
-    let fresh = fresh().await;
-    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
+    let fixture = fixture().await;
+    ownership::lease_belongs_to_the_caller_who_used_it_first(&*fixture.runner).await;
 }

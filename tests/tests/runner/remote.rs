@@ -12,11 +12,11 @@ use dcp_runner::remote::{Options, Remote};
 use dcp_runner::request::Submit;
 use dcp_runner::service;
 use dcp_server::{Services, Token, Tokens};
-use dcp_tests::machine::Machine;
+use dcp_tests::fake_spark::FakeSpark;
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use crate::{Fresh, SCRIPT, contract, ended, sqlite, submit};
+use crate::{DRIVER_SCRIPT, Fixture, contract, sqlite, submit, wait_for_end};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
@@ -36,37 +36,37 @@ fn client(address: SocketAddr, token: &str) -> Remote {
     Remote::new(options).unwrap()
 }
 
-async fn fresh() -> Fresh {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let one = serve(Arc::new(sqlite::start(&machine).await)).await;
-    let other = serve(Arc::new(sqlite::start(&machine).await)).await;
-    Fresh { machine, runner: Arc::new(client(one, TOKEN)), other: Arc::new(client(other, TOKEN)) }
+async fn fixture() -> Fixture {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let one = serve(Arc::new(sqlite::start(&fake_spark).await)).await;
+    let other = serve(Arc::new(sqlite::start(&fake_spark).await)).await;
+    Fixture { fake_spark, runner: Arc::new(client(one, TOKEN)), other: Arc::new(client(other, TOKEN)) }
 }
 
-contract!(fresh());
+contract!(fixture());
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_is_known_by_the_token() {
-    let fresh = fresh().await;
+async fn caller_is_identified_by_the_token() {
+    let fixture = fixture().await;
     let claimed = Submit { by: "the boss".to_owned(), ..submit("one", "work") };
-    let record = fresh.runner.submit(claimed).await.unwrap().record;
+    let record = fixture.runner.submit(claimed).await.unwrap().record;
     assert_eq!(record.request.by, "tester");
-    let told = ended(&*fresh.runner, record.id()).await;
+    let record_at_end = wait_for_end(&*fixture.runner, record.id()).await;
     // The token gives access to the execution, so responses omit it.
-    assert_eq!(told.request.token, "");
+    assert_eq!(record_at_end.request.token, "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_is_told_nothing() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let address = serve(Arc::new(sqlite::start(&machine).await)).await;
-    let stranger = client(address, "0123456789abcdef-stranger");
-    let error = stranger.list(&Filter::default(), None, 10).await.unwrap_err();
+async fn unknown_token_is_denied() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let address = serve(Arc::new(sqlite::start(&fake_spark).await)).await;
+    let unknown_caller = client(address, "0123456789abcdef-stranger");
+    let error = unknown_caller.list(&Filter::default(), None, 10).await.unwrap_err();
     assert!(matches!(&error, Error::Denied(said) if said.contains("token")), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_there_is_said_to_be_out_of_reach() {
+async fn unreachable_server_is_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -76,9 +76,9 @@ async fn a_server_that_is_not_there_is_said_to_be_out_of_reach() {
 
 /// The gRPC status codes that a client without dcp's own library gets.
 #[tokio::test(flavor = "multi_thread")]
-async fn refusals_have_their_codes() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let address = serve(Arc::new(sqlite::start(&machine).await)).await;
+async fn rejections_have_their_status_codes() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let address = serve(Arc::new(sqlite::start(&fake_spark).await)).await;
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
     let bearer = |mut request: tonic::Request<()>| {
         request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());

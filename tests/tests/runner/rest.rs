@@ -19,81 +19,81 @@ use dcp_runner::store::Store;
 use dcp_runner::{rest, service};
 use dcp_server::{Services, Token, Tokens};
 use dcp_tests::commits;
-use dcp_tests::machine::Machine;
-use http::{Answer, Open};
+use dcp_tests::fake_spark::FakeSpark;
+use http::{PendingCall, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{SCRIPT, job, options};
+use crate::{DRIVER_SCRIPT, job, options};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
 /// A Runner with its server and its machine, beside a control plane as in `dcp up`.
-struct Served {
-    machine: Machine,
+struct TestServer {
+    fake_spark: FakeSpark,
     address: SocketAddr,
 }
 
-impl Served {
+impl TestServer {
     async fn new() -> Self {
-        let machine = Machine::of_version("4.1.1", SCRIPT);
-        let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
-        let mut options = options(&machine);
-        options.lock_folder = Some(machine.path("locks"));
+        let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+        let store = Store::sqlite(&fake_spark.path("runs.db")).await.unwrap();
+        let mut options = options(&fake_spark);
+        options.lock_folder = Some(fake_spark.path("locks"));
         options.lease = Duration::from_hours(1);
-        std::fs::create_dir(machine.path("results")).unwrap();
-        let results = format!("file://{}", machine.path("results").display());
+        std::fs::create_dir(fake_spark.path("results")).unwrap();
+        let results = format!("file://{}", fake_spark.path("results").display());
         options.results = Some(Results::open(&results).unwrap());
         let runner: Arc<dyn Runner> = Arc::new(InProcessRunner::start(store, options).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
-        let plane = control_plane(&machine).await;
+        let plane = control_plane(&fake_spark).await;
         let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane));
         let services = services.rest(api.into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
-        Self { machine, address }
+        Self { fake_spark, address }
     }
 
-    async fn open(&self, line: &str, more: &str, body: &str) -> Open {
+    async fn open(&self, line: &str, more: &str, body: &str) -> PendingCall {
         let head = format!("authorization: Bearer {TOKEN}\r\n{more}");
-        Open::new(self.address, line, &head, body).await
+        PendingCall::new(self.address, line, &head, body).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Response {
         self.open(&format!("GET {path}"), "", "").await.end().await
     }
 
-    async fn post(&self, path: &str, body: &str) -> Answer {
+    async fn post(&self, path: &str, body: &str) -> Response {
         let json = "content-type: application/json; charset=utf-8\r\n";
         self.open(&format!("POST {path}"), json, body).await.end().await
     }
 
     /// Submits a job, and returns its path.
-    async fn submitted(&self, token: &str, what: &str) -> String {
-        let answer = self.post("/api/v1/job", &submit(token, what).to_string()).await.is(201);
-        answer.header("location").unwrap().to_owned()
+    async fn submit_and_get_path(&self, token: &str, what: &str) -> String {
+        let response = self.post("/api/v1/job", &submit(token, what).to_string()).await.expect_status(201);
+        response.header("location").unwrap().to_owned()
     }
 
     /// Waits until a job is in a phase.
-    async fn seen(&self, path: &str, phase: &str) -> Value {
+    async fn wait_for_phase(&self, path: &str, phase: &str) -> Value {
         let deadline = std::time::Instant::now() + Duration::from_mins(1);
         loop {
-            let told = self.get(path).await.is(200).json();
-            if told["phase"] == phase {
-                return told;
+            let reported = self.get(path).await.expect_status(200).json();
+            if reported["phase"] == phase {
+                return reported;
             }
-            assert!(std::time::Instant::now() < deadline, "it did not come to {phase}: {told:#}");
+            assert!(std::time::Instant::now() < deadline, "the job is not {phase}: {reported:#}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }
 
 /// Returns a control plane whose scope `shop/prod` has the continuous job of the document's examples.
-async fn control_plane(machine: &Machine) -> ControlPlane {
-    let path = machine.path("state.db");
+async fn control_plane(fake_spark: &FakeSpark) -> ControlPlane {
+    let path = fake_spark.path("state.db");
     let registry = Sql::sqlite(&path).await.unwrap();
     let store = dcp_reconciler::reconcile::store::Store::sqlite(&path).await.unwrap();
     let address = "ContinuousJob/logistics/clicks".parse().unwrap();
@@ -110,25 +110,33 @@ fn submit(token: &str, what: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_submitted_and_told_of_to_its_end() {
-    let served = Served::new().await;
-    let asked = submit("secret-token-of-one", "twice").to_string();
-    let first = served.post("/api/v1/job", &asked).await.is(201);
+async fn submitted_job_is_reported_until_its_end() {
+    let served = TestServer::new().await;
+    let submit_body = submit("secret-token-of-one", "twice").to_string();
+    let first = served.post("/api/v1/job", &submit_body).await.expect_status(201);
     let path = first.header("location").unwrap().to_owned();
-    let told = first.json();
-    assert_eq!(path, format!("/api/v1/job/{}", told["id"].as_str().unwrap()));
+    let reported = first.json();
+    assert_eq!(path, format!("/api/v1/job/{}", reported["id"].as_str().unwrap()));
     assert_eq!(
-        (&told["by"], &told["domain"], &told["name"]),
+        (&reported["by"], &reported["domain"], &reported["name"]),
         (&"tester".into(), &"tests".into(), &"job".into())
     );
-    let again = served.post("/api/v1/job", &asked).await.is(200);
-    assert_eq!((again.json()["id"].clone(), again.header("location")), (told["id"].clone(), Some(&*path)));
+    let again = served.post("/api/v1/job", &submit_body).await.expect_status(200);
+    assert_eq!(
+        (again.json()["id"].clone(), again.header("location")),
+        (reported["id"].clone(), Some(&*path))
+    );
 
-    let steps = served.get(&format!("{path}/steps")).await.is(200).of("application/x-ndjson").lines();
-    let ended = served.seen(&path, "SUCCEEDED").await;
+    let steps = served
+        .get(&format!("{path}/steps"))
+        .await
+        .expect_status(200)
+        .expect_content_type("application/x-ndjson")
+        .lines();
+    let ended = served.wait_for_phase(&path, "SUCCEEDED").await;
     assert_eq!(ended["history"].as_array().unwrap(), &steps, "{ended:#}");
     assert_eq!(steps[0]["number"], 0);
-    let rest = served.get(&format!("{path}/steps?from=2")).await.is(200).lines();
+    let rest = served.get(&format!("{path}/steps?from=2")).await.expect_status(200).lines();
     assert_eq!(rest, steps[2..]);
 
     let attempts = ended["attempts"].as_array().unwrap();
@@ -137,82 +145,101 @@ async fn a_job_is_submitted_and_told_of_to_its_end() {
     assert_eq!(attempts[1]["end"]["succeeded"], true);
     assert_eq!(ended["policy"]["attempts"], 3);
     let line = "the driver says twice\n";
-    let log = served.get(&format!("{path}/logs?follow=true&attempt=1")).await.is(200);
-    assert_eq!(log.of("text/plain; charset=utf-8").text(), line);
+    let log = served.get(&format!("{path}/logs?follow=true&attempt=1")).await.expect_status(200);
+    assert_eq!(log.expect_content_type("text/plain; charset=utf-8").text(), line);
     let accept = "accept: application/x-ndjson\r\n";
-    let parts = served.open(&format!("GET {path}/logs?attempt=1"), accept, "").await.end().await.is(200);
-    let parts = parts.of("application/x-ndjson").lines();
+    let parts =
+        served.open(&format!("GET {path}/logs?attempt=1"), accept, "").await.end().await.expect_status(200);
+    let parts = parts.expect_content_type("application/x-ndjson").lines();
     assert_eq!((parts.len(), &parts[0]["attempt"]), (1, &json!(1)), "{parts:?}");
     assert_eq!(parts[0]["data"], "dGhlIGRyaXZlciBzYXlzIHR3aWNlCg==");
     let cursor = parts[0]["cursor"].as_str().unwrap();
-    assert_eq!(served.get(&format!("{path}/logs?attempt=1&cursor={cursor}")).await.is(200).text(), "");
-    let wrong = served.get(&format!("{path}/logs?attempt=1&cursor=elsewhere")).await.is(400).json();
+    assert_eq!(
+        served.get(&format!("{path}/logs?attempt=1&cursor={cursor}")).await.expect_status(200).text(),
+        ""
+    );
+    let wrong =
+        served.get(&format!("{path}/logs?attempt=1&cursor=elsewhere")).await.expect_status(400).json();
     assert_eq!(wrong["error"]["metadata"]["field"], "cursor", "{wrong}");
 
-    let late = served.post(&format!("{path}/cancel"), "").await.is(200).json();
+    let late = served.post(&format!("{path}/cancel"), "").await.expect_status(200).json();
     assert_eq!(late["phase"], "SUCCEEDED");
     // The token gives access to the job, so responses omit it.
-    for answer in [&told, &ended, &late, &served.get("/api/v1/job").await.json()] {
-        assert!(!answer.to_string().contains("secret-token"), "{answer:#}");
+    for response in [&reported, &ended, &late, &served.get("/api/v1/job").await.json()] {
+        assert!(!response.to_string().contains("secret-token"), "{response:#}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steps_and_logs_come_as_they_happen() {
-    let served = Served::new().await;
-    let path = served.submitted("one", "wait").await;
+async fn steps_and_logs_are_streamed_live() {
+    let served = TestServer::new().await;
+    let path = served.submit_and_get_path("one", "wait").await;
     let mut log = served.open(&format!("GET {path}/logs?follow=true"), "", "").await;
     let mut lines = served.open(&format!("GET {path}/steps"), "", "").await;
     let events = "accept: text/event-stream\r\n";
     let mut events = served.open(&format!("GET {path}/steps"), events, "").await;
-    log.until("the driver says wait\n").await;
-    lines.until("\"to\":\"RUNNING\"").await;
-    events.until("\"to\":\"RUNNING\"").await;
-    let asked = served.post(&format!("{path}/cancel"), "").await.is(200).json();
-    assert_eq!(asked["stopping"], json!({"cancelled": {"by": "tester"}}));
+    log.wait_until("the driver says wait\n").await;
+    lines.wait_until("\"to\":\"RUNNING\"").await;
+    events.wait_until("\"to\":\"RUNNING\"").await;
+    let cancelled = served.post(&format!("{path}/cancel"), "").await.expect_status(200).json();
+    assert_eq!(cancelled["stopping"], json!({"cancelled": {"by": "tester"}}));
     // All three streams end with the job.
-    let lines = lines.end().await.is(200).lines();
-    let events = events.end().await.is(200).of("text/event-stream");
-    let told: Vec<Value> = events
+    let lines = lines.end().await.expect_status(200).lines();
+    let events = events.end().await.expect_status(200).expect_content_type("text/event-stream");
+    let reported: Vec<Value> = events
         .text()
         .split_terminator("\n\n")
         .filter_map(|event| event.strip_prefix("event: step\ndata: "))
         .map(|data| serde_json::from_str(data).unwrap())
         .collect();
-    assert_eq!(told, lines);
+    assert_eq!(reported, lines);
     assert!(lines.iter().any(|step| step["to"] == "CANCELLING"), "{lines:#?}");
-    let log = log.end().await.is(200).text();
+    let log = log.end().await.expect_status(200).text();
     assert!(log.starts_with("the driver says wait\n"), "{log}");
-    assert_eq!(served.machine.lines("stopped"), ["wait"]);
+    assert_eq!(served.fake_spark.lines("stopped"), ["wait"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_given_as_json_and_as_avro() {
-    let served = Served::new().await;
-    let path = served.submitted("one", "wait").await;
-    let early = served.get(&format!("{path}/result")).await.is(409).json();
+async fn results_are_served_as_json_and_avro() {
+    let served = TestServer::new().await;
+    let path = served.submit_and_get_path("one", "wait").await;
+    let early = served.get(&format!("{path}/result")).await.expect_status(409).json();
     assert_eq!(early["error"]["reason"], "NOT_NOW", "{early}");
-    std::fs::write(served.machine.path("go-wait"), "").unwrap();
-    let id = served.seen(&path, "SUCCEEDED").await["id"].as_str().unwrap().to_owned();
-    let none = served.get(&format!("{path}/result")).await.is(404).json();
+    std::fs::write(served.fake_spark.path("go-wait"), "").unwrap();
+    let id = served.wait_for_phase(&path, "SUCCEEDED").await["id"].as_str().unwrap().to_owned();
+    let none = served.get(&format!("{path}/result")).await.expect_status(404).json();
     assert!(none["error"]["message"].as_str().unwrap().contains("returnResult"), "{none}");
 
     // A result that was written by a real Spark.
     let from = dcp_tests::workspace().join("runner/tests/results/snappy/1");
-    let to = served.machine.path("results").join(&id);
+    let to = served.fake_spark.path("results").join(&id);
     std::fs::create_dir_all(&to).unwrap();
     let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(to.join("1")).status();
     assert!(copied.unwrap().success());
-    let rows = served.get(&format!("{path}/result")).await.is(200).of("application/json").json();
+    let rows = served
+        .get(&format!("{path}/result"))
+        .await
+        .expect_status(200)
+        .expect_content_type("application/json")
+        .json();
     assert!(
         rows.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(Value::is_object)),
         "{rows}"
     );
     assert_eq!(served.get(&format!("{path}/result?format=json")).await.json(), rows);
-    let avro = served.get(&format!("{path}/result?format=avro")).await.is(200).of("avro/binary");
+    let avro = served
+        .get(&format!("{path}/result?format=avro"))
+        .await
+        .expect_status(200)
+        .expect_content_type("avro/binary");
     assert!(avro.body.starts_with(b"Obj\x01"));
     let accept = "accept: avro/binary\r\n";
-    let accepted = served.open(&format!("GET {path}/result"), accept, "").await.end().await.of("avro/binary");
+    let accepted = served
+        .open(&format!("GET {path}/result"), accept, "")
+        .await
+        .end()
+        .await
+        .expect_content_type("avro/binary");
     assert_eq!(accepted.body, avro.body);
 
     // A response that has begun can't become an error. It breaks off, so that clients notice that it is incomplete.
@@ -226,22 +253,23 @@ async fn rows_are_given_as_json_and_as_avro() {
     }
     let open = served.open(&format!("GET {path}/result"), "", "").await;
     let broken = open.end().await;
-    assert!(broken.status == 500 || !broken.whole, "{broken:?}");
+    assert!(broken.status == 500 || !broken.is_complete, "{broken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_are_listed_in_pages() {
-    let served = Served::new().await;
+    let served = TestServer::new().await;
     let mut paths = Vec::new();
     for number in 0..3 {
-        paths.insert(0, served.submitted(&format!("t{number}"), "work").await);
+        paths.insert(0, served.submit_and_get_path(&format!("t{number}"), "work").await);
         // Ids of the same millisecond have no order.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for path in &paths {
-        served.seen(path, "SUCCEEDED").await;
+        served.wait_for_phase(path, "SUCCEEDED").await;
     }
-    let page = async |query: &str| served.get(&format!("/api/v1/job?{query}")).await.is(200).json();
+    let page =
+        async |query: &str| served.get(&format!("/api/v1/job?{query}")).await.expect_status(200).json();
     let ids = |page: &Value| -> Vec<String> {
         let jobs = page["jobs"].as_array().unwrap();
         jobs.iter().map(|it| format!("/api/v1/job/{}", it["id"].as_str().unwrap())).collect()
@@ -256,9 +284,9 @@ async fn jobs_are_listed_in_pages() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_right_is_refused_by_its_name() {
-    let served = Served::new().await;
-    let path = served.submitted("one", "work").await;
+async fn invalid_requests_are_rejected_with_the_field_name() {
+    let served = TestServer::new().await;
+    let path = served.submit_and_get_path("one", "work").await;
     let with = |change: &dyn Fn(&mut Value)| {
         let mut body = submit("two", "work");
         change(&mut body);
@@ -293,17 +321,17 @@ async fn what_cannot_be_right_is_refused_by_its_name() {
         (submit("one", "other").to_string(), 409, "TOKEN_REUSED", ""),
         (" ".repeat(5 << 20), 413, "TOO_LARGE", ""),
     ];
-    let malformed = served.post("/api/v1/job", "{bad").await.is(400).json();
+    let malformed = served.post("/api/v1/job", "{bad").await.expect_status(400).json();
     let message = malformed["error"]["message"].as_str().unwrap();
     assert!(
         message.contains("the body is not JSON: ") && message.ends_with("at line 1 column 2"),
         "{message}"
     );
     for (body, code, reason, field) in bodies {
-        refused(&served.post("/api/v1/job", &body).await, code, reason, field);
+        assert_rejected(&served.post("/api/v1/job", &body).await, code, reason, field);
     }
     let plain = served.open("POST /api/v1/job", "", "{}").await.end().await;
-    refused(&plain, 415, "NOT_JSON", "");
+    assert_rejected(&plain, 415, "NOT_JSON", "");
     for (query, field) in [
         ("shout=1", "shout"),
         ("limit=0", "limit"),
@@ -315,8 +343,8 @@ async fn what_cannot_be_right_is_refused_by_its_name() {
         ("name=a%00b", "name"),
         ("phase=GONE", "phase"),
     ] {
-        let answer = served.get(&format!("/api/v1/job?{query}")).await.is(400).json();
-        assert!(answer["error"]["message"].as_str().unwrap().contains(field), "{query}: {answer}");
+        let response = served.get(&format!("/api/v1/job?{query}")).await.expect_status(400).json();
+        assert!(response["error"]["message"].as_str().unwrap().contains(field), "{query}: {response}");
     }
     for (below, code, reason, field) in [
         ("/logs?attempt=0", 400, "INVALID", "attempt"),
@@ -326,25 +354,25 @@ async fn what_cannot_be_right_is_refused_by_its_name() {
         ("/result?format=csv", 400, "INVALID", "format"),
         ("/nothing", 404, "NO_SUCH_PATH", ""),
     ] {
-        served.seen(&path, "SUCCEEDED").await;
-        refused(&served.get(&format!("{path}{below}")).await, code, reason, field);
+        served.wait_for_phase(&path, "SUCCEEDED").await;
+        assert_rejected(&served.get(&format!("{path}{below}")).await, code, reason, field);
     }
     for below in ["", "/logs", "/steps", "/result"] {
-        refused(&served.get(&format!("/api/v1/job/NO%2Fid{below}")).await, 400, "INVALID", "id");
-        refused(&served.get(&format!("/api/v1/job/0nothing{below}")).await, 404, "NOT_FOUND", "");
+        assert_rejected(&served.get(&format!("/api/v1/job/NO%2Fid{below}")).await, 400, "INVALID", "id");
+        assert_rejected(&served.get(&format!("/api/v1/job/0nothing{below}")).await, 404, "NOT_FOUND", "");
     }
     let wrong = served.open("DELETE /api/v1/job/a1", "", "").await.end().await;
-    refused(&wrong, 405, "NO_SUCH_METHOD", "");
+    assert_rejected(&wrong, 405, "NO_SUCH_METHOD", "");
     assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
-    let stranger = Open::new(served.address, "GET /api/v1/job", "", "").await.end().await;
-    refused(&stranger, 401, "UNAUTHENTICATED", "");
+    let stranger = PendingCall::new(served.address, "GET /api/v1/job", "", "").await.end().await;
+    assert_rejected(&stranger, 401, "UNAUTHENTICATED", "");
 }
 
 #[track_caller]
-fn refused(answer: &Answer, code: u16, reason: &str, field: &str) {
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.text());
-    let error = answer.json()["error"].clone();
-    assert_eq!((answer.status, &error["code"]), (code, &code.into()), "{error}");
+fn assert_rejected(response: &Response, code: u16, reason: &str, field: &str) {
+    assert_eq!(response.header("content-type"), Some("application/json"), "{}", response.text());
+    let error = response.json()["error"].clone();
+    assert_eq!((response.status, &error["code"]), (code, &code.into()), "{error}");
     assert_eq!(error["reason"], reason, "{error}");
     let found = error["metadata"]["field"].as_str().unwrap_or_default();
     let named = found == field || error["message"].as_str().unwrap().contains(&format!("`{field}`"));
@@ -352,29 +380,30 @@ fn refused(answer: &Answer, code: u16, reason: &str, field: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_and_a_lease_are_kept_over_rest_too() {
-    let served = Served::new().await;
-    let asked = |token: &str, epoch: u64| {
+async fn exclusive_keys_and_leases_work_over_rest() {
+    let served = TestServer::new().await;
+    let submit_body = |token: &str, epoch: u64| {
         let mut body = submit(token, "wait");
         body["exclusive"] = "s3://c".into();
         body["fence"] = json!({"lease": "reconciler", "epoch": epoch});
         body.to_string()
     };
-    let first = served.post("/api/v1/job", &asked("one", 3)).await.is(201).json();
+    let first = served.post("/api/v1/job", &submit_body("one", 3)).await.expect_status(201).json();
     assert_eq!((&first["exclusive"], &first["fence"]["epoch"]), (&"s3://c".into(), &3.into()));
-    let held = served.post("/api/v1/job", &asked("two", 3)).await;
-    refused(&held, 409, "HELD", "");
+    let held = served.post("/api/v1/job", &submit_body("two", 3)).await;
+    assert_rejected(&held, 409, "HELD", "");
     assert_eq!(held.json()["error"]["metadata"]["execution"], first["id"]);
-    let fenced = served.post("/api/v1/job", &asked("three", 2)).await;
-    refused(&fenced, 409, "FENCED", "");
+    let fenced = served.post("/api/v1/job", &submit_body("three", 2)).await;
+    assert_rejected(&fenced, 409, "FENCED", "");
     assert_eq!(fenced.json()["error"]["metadata"]["newest"], "3");
-    std::fs::write(served.machine.path("go-wait"), "").unwrap();
-    served.seen(&format!("/api/v1/job/{}", first["id"].as_str().unwrap()), "SUCCEEDED").await;
+    std::fs::write(served.fake_spark.path("go-wait"), "").unwrap();
+    served.wait_for_phase(&format!("/api/v1/job/{}", first["id"].as_str().unwrap()), "SUCCEEDED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_document_is_served_as_it_is_kept() {
-    let served = Served::new().await;
-    let document = served.get("/openapi.json").await.is(200).of("application/json");
+async fn openapi_document_is_served_unchanged() {
+    let served = TestServer::new().await;
+    let document =
+        served.get("/openapi.json").await.expect_status(200).expect_content_type("application/json");
     assert_eq!(document.text(), dcp_tests::openapi());
 }

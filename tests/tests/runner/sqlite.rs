@@ -8,36 +8,39 @@ use dcp_runner::execution::Phase;
 use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
-use dcp_tests::machine::Machine;
+use dcp_tests::fake_spark::FakeSpark;
 use sqlx::{Connection as _, Row as _};
 
-use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, owners, seen, submit};
+use crate::{
+    DRIVER_SCRIPT, Fixture, contract, options, ownership, persistence, submit, wait_for, wait_for_end,
+};
 
-pub(crate) async fn start(machine: &Machine) -> InProcessRunner {
-    let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
-    let mut options = options(machine);
-    options.lock_folder = Some(machine.path("locks"));
+pub(crate) async fn start(fake_spark: &FakeSpark) -> InProcessRunner {
+    let store = Store::sqlite(&fake_spark.path("runs.db")).await.expect("the store opens");
+    let mut options = options(fake_spark);
+    options.lock_folder = Some(fake_spark.path("locks"));
     options.lease = Duration::from_hours(1);
-    InProcessRunner::start(store, options).await.expect("it starts")
+    InProcessRunner::start(store, options).await.expect("the Runner starts")
 }
 
-async fn fresh() -> Fresh {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let runner = Arc::new(start(&machine).await);
-    let other = Arc::new(start(&machine).await);
-    Fresh { machine, runner, other }
+async fn fixture() -> Fixture {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let runner = Arc::new(start(&fake_spark).await);
+    let other = Arc::new(start(&fake_spark).await);
+    Fixture { fake_spark, runner, other }
 }
 
-contract!(fresh());
+contract!(fixture());
 
 /// Pages are read in the order of an index with every filter, and not sorted.
 #[tokio::test]
-async fn pages_of_executions_are_not_sorted() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let path = machine.path("runs.db");
-    drop(Store::sqlite(&path).await.expect("it opens"));
-    let mut database =
-        sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("it opens");
+async fn pages_of_executions_are_read_in_index_order() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let path = fake_spark.path("runs.db");
+    drop(Store::sqlite(&path).await.expect("the store opens"));
+    let mut database = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+        .await
+        .expect("the store opens");
     for filter in [
         "",
         "WHERE domain = 'a'",
@@ -48,90 +51,96 @@ async fn pages_of_executions_are_not_sorted() {
         let query = format!(
             "EXPLAIN QUERY PLAN SELECT request, state FROM runner_executions {filter} ORDER BY id DESC LIMIT 50"
         );
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&mut database).await.expect("it is explained");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query))
+            .fetch_all(&mut database)
+            .await
+            .expect("the query can be explained");
         let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{filter}: {plan:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_has_to_ask() {
-    let fresh = fresh().await;
+async fn submit_without_a_caller_is_rejected() {
+    let fixture = fixture().await;
     let nobody = Submit { by: String::new(), ..submit("a", "work") };
-    let error = fresh.runner.submit(nobody).await.unwrap_err();
+    let error = fixture.runner.submit(nobody).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { field, .. } if field == "by"), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_until_there_is_room_is_told_so() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
-    let mut options = options(&machine);
+async fn execution_beyond_the_limit_waits_with_a_reason() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let store = Store::sqlite(&fake_spark.path("runs.db")).await.unwrap();
+    let mut options = options(&fake_spark);
     options.backends[0].1.slots = Some(1);
     let runner = InProcessRunner::start(store, options).await.unwrap();
     let first = runner.submit(submit("first", "wait")).await.unwrap();
-    seen(&runner, first.record.id(), |it| it.execution.phase == Phase::Running).await;
+    wait_for(&runner, first.record.id(), |it| it.execution.phase == Phase::Running).await;
     let second = runner.submit(submit("second", "work")).await.unwrap();
     let waits =
         |it: &Record| it.execution.waiting.as_deref().is_some_and(|why| why.contains("as many attempts"));
-    let record = seen(&runner, second.record.id(), waits).await;
-    assert_eq!((record.execution.phase, record.version), (Phase::Queued, 1), "nothing is written for it");
+    let record = wait_for(&runner, second.record.id(), waits).await;
+    assert_eq!(
+        (record.execution.phase, record.version),
+        (Phase::Queued, 1),
+        "a waiting execution is not written"
+    );
     let listed = runner.list(&Filter::default(), None, 1).await.unwrap();
     assert!(listed.iter().all(waits), "{listed:?}");
     // The driver writes its first line a little later.
-    dcp_tests::machine::until(|| (machine.lines("started") == ["wait"]).then_some(()));
-    std::fs::write(machine.path("go-wait"), "").unwrap();
-    let record = ended(&runner, second.record.id()).await;
+    dcp_tests::fake_spark::wait_until(|| (fake_spark.lines("started") == ["wait"]).then_some(()));
+    std::fs::write(fake_spark.path("go-wait"), "").unwrap();
+    let record = wait_for_end(&runner, second.record.id()).await;
     assert_eq!((record.execution.phase, record.execution.waiting), (Phase::Succeeded, None));
     // A pending execution can be cancelled.
     let third = runner.submit(submit("third", "wait2")).await.unwrap();
-    seen(&runner, third.record.id(), |it| it.execution.phase == Phase::Running).await;
+    wait_for(&runner, third.record.id(), |it| it.execution.phase == Phase::Running).await;
     // Otherwise, the driver may be stopped before its first line.
-    dcp_tests::machine::until(|| (machine.lines("started").len() == 3).then_some(()));
+    dcp_tests::fake_spark::wait_until(|| (fake_spark.lines("started").len() == 3).then_some(()));
     let fourth = runner.submit(submit("fourth", "work")).await.unwrap();
-    seen(&runner, fourth.record.id(), waits).await;
+    wait_for(&runner, fourth.record.id(), waits).await;
     runner.cancel(fourth.record.id(), "tester").await.unwrap();
-    assert_eq!(ended(&runner, fourth.record.id()).await.execution.phase, Phase::Cancelled);
+    assert_eq!(wait_for_end(&runner, fourth.record.id()).await.execution.phase, Phase::Cancelled);
     runner.cancel(third.record.id(), "tester").await.unwrap();
-    ended(&runner, third.record.id()).await;
-    assert_eq!(machine.lines("started"), ["wait", "work", "wait2"]);
+    wait_for_end(&runner, third.record.id()).await;
+    assert_eq!(fake_spark.lines("started"), ["wait", "work", "wait2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_backend_keeps_is_removed_after_its_time_and_the_execution_stays() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
-    let runner = start(&machine).await;
+async fn output_in_the_backend_is_removed_after_its_ttl() {
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+    let runner = start(&fake_spark).await;
     let mut job = crate::job();
     job.ttl = serde_json::from_str("\"1s\"").unwrap();
     let short = Submit { job: Definition::from(job), ..submit("short", "work") };
-    let short = ended(&runner, runner.submit(short).await.unwrap().record.id()).await;
-    let long = ended(&runner, runner.submit(submit("long", "work")).await.unwrap().record.id()).await;
-    let folder = |record: &Record| machine.path("runs").join(record.execution.name());
-    dcp_tests::machine::until(|| (!folder(&short).exists()).then_some(()));
-    assert!(folder(&long).exists(), "it has its time still");
+    let short = wait_for_end(&runner, runner.submit(short).await.unwrap().record.id()).await;
+    let long = wait_for_end(&runner, runner.submit(submit("long", "work")).await.unwrap().record.id()).await;
+    let folder = |record: &Record| fake_spark.path("runs").join(record.execution.name());
+    dcp_tests::fake_spark::wait_until(|| (!folder(&short).exists()).then_some(()));
+    assert!(folder(&long).exists(), "its ttl has not passed");
     assert_eq!(runner.check(short.id()).await.unwrap().execution, short.execution);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_had_its_time_is_forgotten() {
+async fn expired_executions_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-    forgetting::what_has_had_its_time_is_forgotten(&store).await;
+    persistence::expired_executions_are_deleted(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_has_left_beats_no_more() {
+async fn heartbeat_after_leaving_has_no_effect() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-    forgetting::who_has_left_beats_no_more(&store).await;
+    persistence::heartbeat_after_leaving_has_no_effect(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
+async fn only_the_new_owner_writes_after_a_takeover() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-    forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+    persistence::only_the_new_owner_writes_after_a_takeover(&store).await;
 }
 
 /// Returns a folder in memory if the machine supports it, because the data need not survive a crash.
@@ -140,10 +149,10 @@ fn folder() -> tempfile::TempDir {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
+async fn acknowledged_executions_have_a_live_owner_despite_pauses() {
     let folder = folder();
     let next = std::sync::atomic::AtomicU32::new(0);
-    owners::simulate(100, async || {
+    ownership::simulate(100, async || {
         let number = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         Store::sqlite(&folder.path().join(format!("{number}.db"))).await.unwrap()
     })
@@ -151,10 +160,10 @@ async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submits_race_with_takeovers() {
+async fn submits_during_takeovers_are_not_lost() {
     let folder = folder();
     let store = async || Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-    owners::submits_race_with_takeovers(store().await, store().await).await;
+    ownership::submits_during_takeovers_are_not_lost(store().await, store().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +171,7 @@ async fn live_executions_of_absent_owners_are_adopted() {
     let folder = folder();
     let path = folder.path().join("runs.db");
     let store = Store::sqlite(&path).await.unwrap();
-    owners::live_executions_of_absent_owners_are_adopted(store, &format!("sqlite://{}", path.display()))
+    ownership::live_executions_of_absent_owners_are_adopted(store, &format!("sqlite://{}", path.display()))
         .await;
 }
 
@@ -170,25 +179,27 @@ async fn live_executions_of_absent_owners_are_adopted() {
 async fn runner_without_membership_writes_nothing() {
     let folder = folder();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-    owners::runner_without_membership_writes_nothing(store).await;
+    ownership::runner_without_membership_writes_nothing(store).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lease_belongs_to_the_caller_who_used_it_first() {
-    let fresh = fresh().await;
-    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
+    let fixture = fixture().await;
+    ownership::lease_belongs_to_the_caller_who_used_it_first(&*fixture.runner).await;
 }
 
 /// A Runner with a limit of one takes over two live attempts. No other attempt may start before both have ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_that_are_taken_over_count_for_the_limit() {
     let early = r#"case "${@: -1}" in third) [ -e go-wait2 ] || touch early ;; esac"#;
-    let machine = Machine::of_version("4.1.1", &format!("{early}\n{SCRIPT}"));
+    let fake_spark = FakeSpark::with_version("4.1.1", &format!("{early}\n{DRIVER_SCRIPT}"));
     let with_slots = async |slots: usize| {
-        let mut options = options(&machine);
-        options.lock_folder = Some(machine.path("locks"));
+        let mut options = options(&fake_spark);
+        options.lock_folder = Some(fake_spark.path("locks"));
         options.backends[0].1.slots = Some(slots);
-        InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+        InProcessRunner::start(Store::sqlite(&fake_spark.path("runs.db")).await.unwrap(), options)
+            .await
+            .unwrap()
     };
     let first = with_slots(2).await;
     let mut ids = Vec::new();
@@ -196,32 +207,34 @@ async fn attempts_that_are_taken_over_count_for_the_limit() {
         ids.push(first.submit(submit(what, what)).await.unwrap().record.id().clone());
     }
     for id in &ids[..2] {
-        seen(&first, id, |it| it.execution.phase == Phase::Running).await;
+        wait_for(&first, id, |it| it.execution.phase == Phase::Running).await;
     }
     first.stop().await.unwrap();
     let second = with_slots(1).await;
-    std::fs::write(machine.path("go-wait1"), "").unwrap();
-    ended(&second, &ids[0]).await;
+    std::fs::write(fake_spark.path("go-wait1"), "").unwrap();
+    wait_for_end(&second, &ids[0]).await;
     // Long enough for a start that must not happen.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    std::fs::write(machine.path("go-wait2"), "").unwrap();
-    assert_eq!(ended(&second, &ids[2]).await.execution.phase, Phase::Succeeded);
-    assert!(!machine.path("early").exists(), "a third attempt was started beside one that was taken over");
+    std::fs::write(fake_spark.path("go-wait2"), "").unwrap();
+    assert_eq!(wait_for_end(&second, &ids[2]).await.execution.phase, Phase::Succeeded);
+    assert!(!fake_spark.path("early").exists(), "a third attempt was started beside one that was taken over");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_of_a_domain_is_limited() {
-    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
     let with_limit = async |limit: usize| {
-        let mut options = options(&machine);
-        options.lock_folder = Some(machine.path("locks"));
+        let mut options = options(&fake_spark);
+        options.lock_folder = Some(fake_spark.path("locks"));
         options.backends[0].1.slots = Some(1);
         options.max_queued = limit;
-        InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+        InProcessRunner::start(Store::sqlite(&fake_spark.path("runs.db")).await.unwrap(), options)
+            .await
+            .unwrap()
     };
     let runner = with_limit(2).await;
     let running = runner.submit(submit("running", "wait")).await.unwrap().record;
-    seen(&runner, running.id(), |it| it.execution.phase == Phase::Running).await;
+    wait_for(&runner, running.id(), |it| it.execution.phase == Phase::Running).await;
     let mut waiting = Vec::new();
     for token in ["a", "b"] {
         waiting.push(runner.submit(submit(token, "work")).await.unwrap().record);
@@ -236,7 +249,7 @@ async fn queue_of_a_domain_is_limited() {
     let again = runner.submit(submit("b", "work")).await.unwrap();
     assert_eq!((again.fresh, again.record.id()), (false, waiting[1].id()));
     runner.cancel(waiting[0].id(), "tester").await.unwrap();
-    ended(&runner, waiting[0].id()).await;
+    wait_for_end(&runner, waiting[0].id()).await;
     let third = loop {
         match runner.submit(submit("c", "work")).await {
             Ok(submitted) => break submitted.record,
@@ -249,8 +262,8 @@ async fn queue_of_a_domain_is_limited() {
     let next = with_limit(1).await;
     next.wait_for_statuses().await;
     assert!(matches!(next.submit(submit("d", "work")).await, Err(Error::Exhausted(_))));
-    std::fs::write(machine.path("go-wait"), "").unwrap();
+    std::fs::write(fake_spark.path("go-wait"), "").unwrap();
     for record in [&running, &waiting[1], &third] {
-        assert_eq!(ended(&next, record.id()).await.execution.phase, Phase::Succeeded);
+        assert_eq!(wait_for_end(&next, record.id()).await.execution.phase, Phase::Succeeded);
     }
 }

@@ -10,63 +10,63 @@ use dcp_runner::streaming::Streaming;
 use futures_util::TryStreamExt as _;
 use tokio::task::JoinSet;
 
-use crate::{Fresh, ended, seen, submit};
+use crate::{Fixture, submit, wait_for, wait_for_end};
 
-pub(crate) async fn what_is_submitted_comes_to_its_end(fresh: Fresh) {
-    let submitted = fresh.runner.submit(submit("one", "work")).await.unwrap();
+pub(crate) async fn submitted_execution_ends(fixture: Fixture) {
+    let submitted = fixture.runner.submit(submit("one", "work")).await.unwrap();
     assert!(submitted.fresh);
-    let record = ended(&*fresh.runner, submitted.record.id()).await;
+    let record = wait_for_end(&*fixture.runner, submitted.record.id()).await;
     let phases: Vec<Phase> = record.history.iter().map(|it| it.to).collect();
     assert_eq!(phases.first(), Some(&Phase::Submitting));
     assert_eq!(record.execution.phase, Phase::Succeeded, "{record:#?}");
     assert!(record.history.windows(2).all(|pair| pair[0].to == pair[1].from), "{record:#?}");
-    assert_eq!(fresh.machine.lines("started"), ["work"]);
+    assert_eq!(fixture.fake_spark.lines("started"), ["work"]);
 }
 
-pub(crate) async fn a_token_gives_one_execution(fresh: Fresh) {
-    let first = fresh.runner.submit(submit("one", "work")).await.unwrap();
-    let second = fresh.other.submit(submit("one", "work")).await.unwrap();
+pub(crate) async fn same_token_gives_one_execution(fixture: Fixture) {
+    let first = fixture.runner.submit(submit("one", "work")).await.unwrap();
+    let second = fixture.other.submit(submit("one", "work")).await.unwrap();
     assert_eq!((first.record.id(), second.fresh), (second.record.id(), false));
-    ended(&*fresh.runner, first.record.id()).await;
-    let late = fresh.runner.submit(submit("one", "work")).await.unwrap();
+    wait_for_end(&*fixture.runner, first.record.id()).await;
+    let late = fixture.runner.submit(submit("one", "work")).await.unwrap();
     assert_eq!((late.record.id(), late.fresh), (first.record.id(), false));
     assert_eq!(late.record.execution.phase, Phase::Succeeded);
-    assert_eq!(fresh.machine.lines("started"), ["work"]);
+    assert_eq!(fixture.fake_spark.lines("started"), ["work"]);
 }
 
-pub(crate) async fn a_token_that_was_used_for_something_else_is_refused(fresh: Fresh) {
-    let first = fresh.runner.submit(submit("one", "work")).await.unwrap();
-    let error = fresh.other.submit(submit("one", "other")).await.unwrap_err();
+pub(crate) async fn reused_token_with_another_request_is_rejected(fixture: Fixture) {
+    let first = fixture.runner.submit(submit("one", "work")).await.unwrap();
+    let error = fixture.other.submit(submit("one", "other")).await.unwrap_err();
     let Error::TokenReused { id, differences } = &error else { panic!("{error:?}") };
     assert_eq!(id, first.record.id());
     assert_eq!(*differences, ["the parameter `do` was \"work\", and is \"other\""]);
     let keyed = Submit { exclusive: Some("key".to_owned()), ..submit("one", "work") };
-    let error = fresh.runner.submit(keyed).await.unwrap_err();
+    let error = fixture.runner.submit(keyed).await.unwrap_err();
     assert!(error.to_string().contains("the exclusive key was not given, and is \"key\""), "{error}");
     // The caller is not part of the comparison.
     let by = Submit { by: "somebody else".to_owned(), ..submit("one", "work") };
-    assert_eq!(fresh.runner.submit(by).await.unwrap().record.id(), first.record.id());
+    assert_eq!(fixture.runner.submit(by).await.unwrap().record.id(), first.record.id());
 }
 
-pub(crate) async fn many_who_submit_at_once_make_one_execution(fresh: Fresh) {
+pub(crate) async fn concurrent_submits_with_one_token_create_one_execution(fixture: Fixture) {
     let mut tasks = JoinSet::new();
     for number in 0..64 {
-        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        let runner = if number % 2 == 0 { fixture.runner.clone() } else { fixture.other.clone() };
         tasks.spawn(async move { runner.submit(submit("one", "work")).await.unwrap() });
     }
     let all = tasks.join_all().await;
     let ids: HashSet<&Id> = all.iter().map(|it| it.record.id()).collect();
     assert_eq!((ids.len(), all.iter().filter(|it| it.fresh).count()), (1, 1));
-    ended(&*fresh.runner, all[0].record.id()).await;
-    assert_eq!(fresh.machine.lines("started"), ["work"]);
+    wait_for_end(&*fixture.runner, all[0].record.id()).await;
+    assert_eq!(fixture.fake_spark.lines("started"), ["work"]);
 }
 
-pub(crate) async fn one_live_execution_holds_a_key(fresh: Fresh) {
+pub(crate) async fn one_live_execution_holds_a_key(fixture: Fixture) {
     let keyed =
         |token: &str, what: &str| Submit { exclusive: Some("s3://c".to_owned()), ..submit(token, what) };
     let mut tasks = JoinSet::new();
     for number in 0..16 {
-        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        let runner = if number % 2 == 0 { fixture.runner.clone() } else { fixture.other.clone() };
         let asked = keyed(&format!("t{number}"), "wait");
         tasks.spawn(async move { (asked.token.clone(), runner.submit(asked).await) });
     }
@@ -77,120 +77,120 @@ pub(crate) async fn one_live_execution_holds_a_key(fresh: Fresh) {
         assert_eq!(error.unwrap_err(), Error::Held { key: "s3://c".to_owned(), by: id.clone() });
     }
     // The accepted submit can be repeated.
-    let again = fresh.other.submit(keyed(token, "wait")).await.unwrap();
+    let again = fixture.other.submit(keyed(token, "wait")).await.unwrap();
     assert_eq!(again.record.id(), id);
-    seen(&*fresh.runner, id, |record| record.execution.phase == Phase::Running).await;
-    fresh.runner.cancel(id, "tester").await.unwrap();
-    ended(&*fresh.runner, id).await;
-    assert!(fresh.other.submit(keyed("next", "work")).await.unwrap().fresh);
+    wait_for(&*fixture.runner, id, |record| record.execution.phase == Phase::Running).await;
+    fixture.runner.cancel(id, "tester").await.unwrap();
+    wait_for_end(&*fixture.runner, id).await;
+    assert!(fixture.other.submit(keyed("next", "work")).await.unwrap().fresh);
 }
 
 fn ordered(token: &str, what: &str, order: i64) -> Submit {
     Submit { exclusive: Some("shop/orders".to_owned()), order: Some(order), ..submit(token, what) }
 }
 
-pub(crate) async fn later_run_replaces_the_one_that_has_the_key(fresh: Fresh) {
-    let first = fresh.runner.submit(ordered("a", "wait-a", 10)).await.unwrap().record.id().clone();
-    seen(&*fresh.other, &first, |record| record.execution.phase == Phase::Running).await;
-    let second = fresh.other.submit(ordered("b", "wait-b", 20)).await.unwrap().record.id().clone();
-    let replaced = ended(&*fresh.runner, &first).await;
+pub(crate) async fn later_run_replaces_the_holder_of_the_key(fixture: Fixture) {
+    let first = fixture.runner.submit(ordered("a", "wait-a", 10)).await.unwrap().record.id().clone();
+    wait_for(&*fixture.other, &first, |record| record.execution.phase == Phase::Running).await;
+    let second = fixture.other.submit(ordered("b", "wait-b", 20)).await.unwrap().record.id().clone();
+    let replaced = wait_for_end(&*fixture.runner, &first).await;
     assert_eq!(replaced.execution.phase, Phase::Cancelled);
     assert_eq!(replaced.execution.stopping, Some(StopReason::Replaced { by: second.clone() }));
     assert!(replaced.history.iter().any(|it| it.why.starts_with(&format!("replaced by execution {second}"))));
-    let next = seen(&*fresh.runner, &second, |record| record.execution.phase == Phase::Running).await;
+    let next = wait_for(&*fixture.runner, &second, |record| record.execution.phase == Phase::Running).await;
     assert!(replaced.execution.ended <= Some(next.execution.attempts[0].begun), "{next:#?}");
     // A retry of the submit replaces nothing.
-    assert!(!fresh.runner.submit(ordered("b", "wait-b", 20)).await.unwrap().fresh);
+    assert!(!fixture.runner.submit(ordered("b", "wait-b", 20)).await.unwrap().fresh);
     // An earlier run that is submitted late is cancelled before it starts.
-    let late = fresh.runner.submit(ordered("c", "work", 15)).await.unwrap().record.id().clone();
-    let late = ended(&*fresh.other, &late).await.execution;
+    let late = fixture.runner.submit(ordered("c", "work", 15)).await.unwrap().record.id().clone();
+    let late = wait_for_end(&*fixture.other, &late).await.execution;
     assert_eq!((late.phase, late.attempts.len()), (Phase::Cancelled, 0));
     assert_eq!(late.stopping, Some(StopReason::Replaced { by: second.clone() }));
     // A submit without an order is rejected as usual.
     let plain = Submit { order: None, ..ordered("d", "work", 0) };
     let held = Error::Held { key: "shop/orders".to_owned(), by: second.clone() };
-    assert_eq!(fresh.other.submit(plain).await.unwrap_err(), held);
-    let record = fresh.other.check(&second).await.unwrap();
+    assert_eq!(fixture.other.submit(plain).await.unwrap_err(), held);
+    let record = fixture.other.check(&second).await.unwrap();
     assert_eq!((record.execution.phase, record.request.order), (Phase::Running, Some(20)));
-    fresh.runner.cancel(&second, "tester").await.unwrap();
-    ended(&*fresh.runner, &second).await;
-    let third = fresh.other.submit(ordered("e", "work", 5)).await.unwrap().record.id().clone();
-    assert_eq!(ended(&*fresh.runner, &third).await.execution.phase, Phase::Succeeded);
-    assert_eq!(fresh.machine.lines("started"), ["wait-a", "wait-b", "work"]);
+    fixture.runner.cancel(&second, "tester").await.unwrap();
+    wait_for_end(&*fixture.runner, &second).await;
+    let third = fixture.other.submit(ordered("e", "work", 5)).await.unwrap().record.id().clone();
+    assert_eq!(wait_for_end(&*fixture.runner, &third).await.execution.phase, Phase::Succeeded);
+    assert_eq!(fixture.fake_spark.lines("started"), ["wait-a", "wait-b", "work"]);
 }
 
-pub(crate) async fn runs_of_one_key_never_overlap_and_the_last_one_stays(fresh: Fresh) {
+pub(crate) async fn runs_of_one_key_never_overlap_and_the_last_one_remains(fixture: Fixture) {
     let mut tasks = JoinSet::new();
     for number in 0..12 {
-        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        let runner = if number % 2 == 0 { fixture.runner.clone() } else { fixture.other.clone() };
         let asked = ordered(&format!("t{number}"), &format!("wait-{number}"), number);
         tasks.spawn(async move { (number, runner.submit(asked).await.unwrap().record.id().clone()) });
     }
     let mut ids = tasks.join_all().await;
     ids.sort();
     let (_, last) = ids.pop().unwrap();
-    seen(&*fresh.runner, &last, |record| record.execution.phase == Phase::Running).await;
+    wait_for(&*fixture.runner, &last, |record| record.execution.phase == Phase::Running).await;
     let mut spans = Vec::new();
     for (_, id) in &ids {
-        let execution = ended(&*fresh.other, id).await.execution;
+        let execution = wait_for_end(&*fixture.other, id).await.execution;
         assert_eq!(execution.phase, Phase::Cancelled, "{execution:#?}");
         spans.extend(execution.attempts.first().map(|it| (it.begun, execution.ended.unwrap())));
     }
-    let last = fresh.runner.check(&last).await.unwrap().execution;
+    let last = fixture.runner.check(&last).await.unwrap().execution;
     spans.push((last.attempts[0].begun, last.attempts[0].begun));
     spans.sort();
     assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{spans:?}");
     assert_eq!(last.phase, Phase::Running);
-    fresh.runner.cancel(&last.id, "tester").await.unwrap();
-    ended(&*fresh.runner, &last.id).await;
+    fixture.runner.cancel(&last.id, "tester").await.unwrap();
+    wait_for_end(&*fixture.runner, &last.id).await;
 }
 
-pub(crate) async fn an_older_epoch_is_refused(fresh: Fresh) {
+pub(crate) async fn older_epoch_is_rejected(fixture: Fixture) {
     let fenced = |token: &str, epoch: u64| {
         let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
         Submit { fence, ..submit(token, "work") }
     };
-    fresh.runner.submit(fenced("a", 3)).await.unwrap();
-    fresh.other.submit(fenced("b", 4)).await.unwrap();
-    let error = fresh.runner.submit(fenced("c", 3)).await.unwrap_err();
+    fixture.runner.submit(fenced("a", 3)).await.unwrap();
+    fixture.other.submit(fenced("b", 4)).await.unwrap();
+    let error = fixture.runner.submit(fenced("c", 3)).await.unwrap_err();
     assert_eq!(error, Error::Fenced { lease: "reconciler".to_owned(), epoch: 3, newest: 4 });
     // The next leader can repeat the submits of its predecessor.
-    assert!(!fresh.runner.submit(fenced("a", 4)).await.unwrap().fresh);
+    assert!(!fixture.runner.submit(fenced("a", 4)).await.unwrap().fresh);
     let other = Fence { lease: "another".to_owned(), epoch: 1 };
-    assert!(fresh.runner.submit(Submit { fence: Some(other), ..submit("d", "work") }).await.unwrap().fresh);
+    assert!(fixture.runner.submit(Submit { fence: Some(other), ..submit("d", "work") }).await.unwrap().fresh);
 }
 
-pub(crate) async fn implausible_epochs_are_refused(fresh: Fresh) {
+pub(crate) async fn implausible_epochs_are_rejected(fixture: Fixture) {
     let fenced = |token: &str, epoch: u64| {
         let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
         Submit { fence, ..submit(token, "work") }
     };
-    fresh.runner.submit(fenced("a", 7)).await.unwrap();
+    fixture.runner.submit(fenced("a", 7)).await.unwrap();
     for epoch in [7 + 1_000_001, 1 << 53, (1 << 53) + 1, i64::MAX.unsigned_abs(), u64::MAX] {
-        let error = fresh.other.submit(fenced("b", epoch)).await.unwrap_err();
+        let error = fixture.other.submit(fenced("b", epoch)).await.unwrap_err();
         assert!(matches!(&error, Error::Invalid { field, .. } if field == "fence.epoch"), "{error:?}");
     }
     // Rejected epochs are not stored.
-    fresh.runner.submit(fenced("c", 7)).await.unwrap();
-    fresh.other.submit(fenced("d", 7 + 1_000_000)).await.unwrap();
-    let error = fresh.runner.submit(fenced("e", 7)).await.unwrap_err();
+    fixture.runner.submit(fenced("c", 7)).await.unwrap();
+    fixture.other.submit(fenced("d", 7 + 1_000_000)).await.unwrap();
+    let error = fixture.runner.submit(fenced("e", 7)).await.unwrap_err();
     assert!(matches!(error, Error::Fenced { newest: 1_000_007, .. }), "{error:?}");
 }
 
-pub(crate) async fn a_failure_that_can_be_mended_is_tried_again(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
-    let record = ended(&*fresh.other, &id).await;
+pub(crate) async fn retryable_failure_is_retried(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+    let record = wait_for_end(&*fixture.other, &id).await;
     assert_eq!(record.execution.phase, Phase::Succeeded, "{record:#?}");
     assert_eq!(record.execution.attempts.len(), 2);
     let diagnosis = record.execution.attempts[0].diagnosis.as_ref().unwrap();
     assert!(diagnosis.summary.contains("killed"), "{diagnosis:?}");
     assert!(record.history.iter().any(|it| it.to == Phase::Retrying && it.why.contains("in 1 s")));
-    assert_eq!(fresh.machine.lines("started"), ["twice", "twice"]);
+    assert_eq!(fixture.fake_spark.lines("started"), ["twice", "twice"]);
 }
 
-pub(crate) async fn a_failure_of_the_program_is_told(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "fail")).await.unwrap().record.id().clone();
-    let record = ended(&*fresh.runner, &id).await;
+pub(crate) async fn program_failure_is_reported_with_evidence(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "fail")).await.unwrap().record.id().clone();
+    let record = wait_for_end(&*fixture.runner, &id).await;
     assert_eq!(record.execution.phase, Phase::Failed);
     let last = record.execution.attempts.last().unwrap();
     assert_eq!(last.end.as_ref().unwrap().exit_code, Some(1));
@@ -198,47 +198,47 @@ pub(crate) async fn a_failure_of_the_program_is_told(fresh: Fresh) {
     assert!(diagnosis.evidence.iter().any(|line| line.contains("Exception in thread main")), "{record:#?}");
 }
 
-pub(crate) async fn what_is_cancelled_stops(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
-    fresh.machine.line("started");
-    seen(&*fresh.runner, &id, |record| record.execution.phase == Phase::Running).await;
-    let asked = fresh.runner.cancel(&id, "tester").await.unwrap();
+pub(crate) async fn cancelled_execution_stops(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    fixture.fake_spark.wait_for_line("started");
+    wait_for(&*fixture.runner, &id, |record| record.execution.phase == Phase::Running).await;
+    let asked = fixture.runner.cancel(&id, "tester").await.unwrap();
     assert_eq!(asked.execution.phase, Phase::Cancelling);
-    let again = fresh.runner.cancel(&id, "tester").await.unwrap();
+    let again = fixture.runner.cancel(&id, "tester").await.unwrap();
     let times = again.history.iter().filter(|it| it.why.contains("cancelled by tester")).count();
     assert_eq!(times, 1, "{again:#?}");
-    let record = ended(&*fresh.runner, &id).await;
+    let record = wait_for_end(&*fixture.runner, &id).await;
     // A driver that exits with 0 because it was asked to stop has not done all of its work.
     let end = record.execution.attempts.last().unwrap().end.as_ref().unwrap();
     assert_eq!((record.execution.phase, end.stopped, end.exit_code), (Phase::Cancelled, true, Some(0)));
-    assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
-    let late = fresh.runner.cancel(&id, "tester").await.unwrap();
+    assert_eq!(fixture.fake_spark.lines("stopped"), ["wait"]);
+    let late = fixture.runner.cancel(&id, "tester").await.unwrap();
     assert_eq!(late.execution, record.execution);
 }
 
-pub(crate) async fn others_may_cancel(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
-    seen(&*fresh.runner, &id, |record| record.execution.phase == Phase::Running).await;
-    fresh.other.cancel(&id, "tester").await.unwrap();
-    ended(&*fresh.other, &id).await;
-    assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
+pub(crate) async fn another_runner_can_cancel(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    wait_for(&*fixture.runner, &id, |record| record.execution.phase == Phase::Running).await;
+    fixture.other.cancel(&id, "tester").await.unwrap();
+    wait_for_end(&*fixture.other, &id).await;
+    assert_eq!(fixture.fake_spark.lines("stopped"), ["wait"]);
 }
 
-pub(crate) async fn check_sees_the_writes_of_another_runner(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+pub(crate) async fn check_sees_the_writes_of_another_runner(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
     // From here on, the other Runner has the record in memory.
-    seen(&*fresh.other, &id, |record| record.execution.phase == Phase::Running).await;
-    let written = fresh.runner.cancel(&id, "tester").await.unwrap();
-    let read = fresh.other.check(&id).await.unwrap();
+    wait_for(&*fixture.other, &id, |record| record.execution.phase == Phase::Running).await;
+    let written = fixture.runner.cancel(&id, "tester").await.unwrap();
+    let read = fixture.other.check(&id).await.unwrap();
     assert_ne!(read.execution.phase, Phase::Running);
     assert!(read.history.starts_with(&written.history), "{read:#?}");
 }
 
-pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
+pub(crate) async fn executions_are_listed_in_pages(fixture: Fixture) {
     let mut ids = Vec::new();
     for number in 0..5 {
         let what = if number == 2 { "wait" } else { "work" };
-        let submitted = fresh.runner.submit(submit(&format!("t{number}"), what)).await.unwrap();
+        let submitted = fixture.runner.submit(submit(&format!("t{number}"), what)).await.unwrap();
         ids.push(submitted.record.id().clone());
         // Ids of the same millisecond have no order.
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -248,7 +248,7 @@ pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
     let filter =
         Filter { domain: Some("tests".to_owned()), name: Some("job".to_owned()), ..Filter::default() };
     loop {
-        let page = fresh.other.list(&filter, listed.last(), 2).await.unwrap();
+        let page = fixture.other.list(&filter, listed.last(), 2).await.unwrap();
         if page.is_empty() {
             break;
         }
@@ -256,58 +256,58 @@ pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
     }
     assert_eq!(listed, ids);
     for number in [0, 1, 3, 4] {
-        ended(&*fresh.runner, &ids[number]).await;
+        wait_for_end(&*fixture.runner, &ids[number]).await;
     }
     let live = Filter { phases: dcp_runner::api::live(), ..Filter::default() };
     let live: Vec<Id> =
-        fresh.runner.list(&live, None, 10).await.unwrap().iter().map(|it| it.id().clone()).collect();
+        fixture.runner.list(&live, None, 10).await.unwrap().iter().map(|it| it.id().clone()).collect();
     assert_eq!(live, [ids[2].clone()]);
     let none = Filter { name: Some("another".to_owned()), ..Filter::default() };
-    assert_eq!(fresh.runner.list(&none, None, 10).await.unwrap(), []);
-    fresh.runner.cancel(&ids[2], "tester").await.unwrap();
-    ended(&*fresh.runner, &ids[2]).await;
+    assert_eq!(fixture.runner.list(&none, None, 10).await.unwrap(), []);
+    fixture.runner.cancel(&ids[2], "tester").await.unwrap();
+    wait_for_end(&*fixture.runner, &ids[2]).await;
 }
 
-pub(crate) async fn steps_are_watched(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
-    let here = fresh.runner.watch(&id, 0).try_collect::<Vec<Transition>>();
-    let there = fresh.other.watch(&id, 1).try_collect::<Vec<Transition>>();
+pub(crate) async fn watch_streams_all_transitions(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+    let here = fixture.runner.watch(&id, 0).try_collect::<Vec<Transition>>();
+    let there = fixture.other.watch(&id, 1).try_collect::<Vec<Transition>>();
     let (here, there) = tokio::join!(here, there);
-    let record = ended(&*fresh.runner, &id).await;
+    let record = wait_for_end(&*fixture.runner, &id).await;
     assert_eq!(here.unwrap(), record.history);
     assert_eq!(there.unwrap(), record.history[1..]);
 }
 
-pub(crate) async fn logs_are_followed_through_all_attempts(fresh: Fresh) {
-    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+pub(crate) async fn logs_are_followed_through_all_attempts(fixture: Fixture) {
+    let id = fixture.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
     let text = |parts: Vec<LogPart>| -> Vec<(u32, String)> {
         let mut texts: Vec<(u32, String)> = Vec::new();
         for part in parts {
             let text = String::from_utf8(part.bytes).unwrap();
             match texts.last_mut().filter(|(attempt, _)| *attempt == part.attempt) {
-                Some((_, told)) => told.push_str(&text),
+                Some((_, listed)) => listed.push_str(&text),
                 None => texts.push((part.attempt, text)),
             }
         }
         texts
     };
     let follow = LogRequest { follow: true, ..LogRequest::default() };
-    let parts: Vec<LogPart> = fresh.other.logs(&id, follow).try_collect().await.unwrap();
+    let parts: Vec<LogPart> = fixture.other.logs(&id, follow).try_collect().await.unwrap();
     let line = "the driver says twice\n".to_owned();
     assert_eq!(text(parts), [(1, line.clone()), (2, line.clone())]);
-    let parts = fresh.runner.logs(&id, LogRequest::default()).try_collect().await.unwrap();
+    let parts = fixture.runner.logs(&id, LogRequest::default()).try_collect().await.unwrap();
     assert_eq!(text(parts), [(2, line.clone())]);
     let first = LogRequest { attempt: Some(1), after: "4".parse().unwrap(), follow: true };
-    let parts = fresh.runner.logs(&id, first).try_collect().await.unwrap();
+    let parts = fixture.runner.logs(&id, first).try_collect().await.unwrap();
     assert_eq!(text(parts), [(1, line[4..].to_owned())]);
     let none = LogRequest { attempt: Some(7), ..LogRequest::default() };
-    let error = fresh.runner.logs(&id, none).try_collect::<Vec<_>>().await.unwrap_err();
+    let error = fixture.runner.logs(&id, none).try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.to_string().contains("has no attempt 7: it had 2 so far"), "{error}");
 }
 
-pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
+pub(crate) async fn invalid_submits_are_rejected(fixture: Fixture) {
     let invalid = async |submit: Submit, field: &str, says: &str| {
-        let error = fresh.runner.submit(submit).await.unwrap_err();
+        let error = fixture.runner.submit(submit).await.unwrap_err();
         let Error::Invalid { field: found, message } = &error else { panic!("{error:?}") };
         assert_eq!(found, field, "{message}");
         assert!(message.contains(says), "{message}");
@@ -357,53 +357,54 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
         invalid(unheld, "exclusive", "has to be the checkpoint").await;
     }
     // Rejected submits are not stored.
-    assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
-    assert_eq!(fresh.machine.lines("started"), [""; 0]);
+    assert_eq!(fixture.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
+    assert_eq!(fixture.fake_spark.lines("started"), [""; 0]);
     // A valid job may still have invalid parameters.
-    fresh.runner.submit(submit("good", "work")).await.unwrap();
+    fixture.runner.submit(submit("good", "work")).await.unwrap();
     let mut wrong = submit("a", "work");
     wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
     invalid(wrong, "parameters.day", "the job has no parameter `day`").await;
 }
 
-pub(crate) async fn those_who_hold_keys_are_told(fresh: Fresh) {
-    assert_eq!(fresh.runner.holders("", 10).await.unwrap(), []);
+pub(crate) async fn holders_of_keys_are_listed(fixture: Fixture) {
+    assert_eq!(fixture.runner.holders("", 10).await.unwrap(), []);
     let keyed = |key: &str, what: &str| Submit { exclusive: Some(key.to_owned()), ..submit(key, what) };
     let mut ids = Vec::new();
     for key in ["b", "a", "d", "c"] {
-        ids.push(fresh.runner.submit(keyed(key, "wait")).await.unwrap().record.id().clone());
+        ids.push(fixture.runner.submit(keyed(key, "wait")).await.unwrap().record.id().clone());
     }
-    fresh.runner.submit(submit("without", "work")).await.unwrap();
-    let over = fresh.other.submit(keyed("e", "work")).await.unwrap().record;
-    ended(&*fresh.runner, over.id()).await;
+    fixture.runner.submit(submit("without", "work")).await.unwrap();
+    let over = fixture.other.submit(keyed("e", "work")).await.unwrap().record;
+    wait_for_end(&*fixture.runner, over.id()).await;
     for id in &ids {
-        seen(&*fresh.runner, id, |it| it.execution.phase == Phase::Running).await;
+        wait_for(&*fixture.runner, id, |it| it.execution.phase == Phase::Running).await;
     }
-    let found = fresh.other.holders("", 10).await.unwrap();
-    let told: Vec<(&str, &Id, Phase)> = found.iter().map(|it| (it.key.as_str(), &it.id, it.phase)).collect();
+    let found = fixture.other.holders("", 10).await.unwrap();
+    let listed: Vec<(&str, &Id, Phase)> =
+        found.iter().map(|it| (it.key.as_str(), &it.id, it.phase)).collect();
     let running = |key, at: usize| (key, &ids[at], Phase::Running);
-    assert_eq!(told, [running("a", 1), running("b", 0), running("c", 3), running("d", 2)]);
+    assert_eq!(listed, [running("a", 1), running("b", 0), running("c", 3), running("d", 2)]);
     let place = |it: &Holder| (it.scope.clone(), it.domain.clone(), it.name.clone());
     assert_eq!(place(&found[0]), (None, "tests".to_owned(), "job".to_owned()));
     let keys = async |after: &str, limit: u32| {
-        let found = fresh.runner.holders(after, limit).await.unwrap();
+        let found = fixture.runner.holders(after, limit).await.unwrap();
         found.into_iter().map(|it| it.key).collect::<Vec<_>>()
     };
     assert_eq!((keys("a", 2).await, keys("d", 2).await), (vec!["b".to_owned(), "c".to_owned()], vec![]));
     // Any change increases the version.
-    fresh.runner.cancel(&ids[1], "tester").await.unwrap();
-    let after = fresh.other.holders("", 1).await.unwrap();
+    fixture.runner.cancel(&ids[1], "tester").await.unwrap();
+    let after = fixture.other.holders("", 1).await.unwrap();
     assert!(after.iter().all(|it| it.id != ids[1] || it.version > found[0].version), "{after:?}");
     for id in &ids {
-        fresh.runner.cancel(id, "tester").await.unwrap();
-        ended(&*fresh.runner, id).await;
+        fixture.runner.cancel(id, "tester").await.unwrap();
+        wait_for_end(&*fixture.runner, id).await;
     }
     assert_eq!(keys("", 10).await, [""; 0]);
 }
 
 /// A stream gets the stored checkpoint of its state version; a checkpoint of another version is moved away before.
-pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
-    let checkpoint = fresh.machine.path("lake/clicks").to_str().unwrap().to_owned();
+pub(crate) async fn checkpoint_is_prepared_before_the_start(fixture: Fixture) {
+    let checkpoint = fixture.fake_spark.path("lake/clicks").to_str().unwrap().to_owned();
     let stream = |token: &str, state: u64| {
         let trigger = dcp_model::manifest::Trigger::default();
         let (state, grace) = (Some(state), Some(serde_json::from_str("\"7s\"").unwrap()));
@@ -416,35 +417,38 @@ pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
         });
         Submit { streaming, exclusive: Some(checkpoint.clone()), ..submit(token, "work") }
     };
-    let first = fresh.runner.submit(stream("one", 1)).await.unwrap().record;
-    assert_eq!(first.execution.policy.stop_seconds, 7, "it has a grace of its own");
-    assert_eq!(ended(&*fresh.runner, first.id()).await.history[1].to, Phase::Pending);
-    std::fs::write(fresh.machine.path("lake/clicks/metadata"), "of revision 1").unwrap();
-    let second = fresh.other.submit(stream("two", 4)).await.unwrap().record;
-    let why = &ended(&*fresh.runner, second.id()).await.history[1].why;
+    let first = fixture.runner.submit(stream("one", 1)).await.unwrap().record;
+    assert_eq!(first.execution.policy.stop_seconds, 7, "the stream has its own grace period");
+    assert_eq!(wait_for_end(&*fixture.runner, first.id()).await.history[1].to, Phase::Pending);
+    std::fs::write(fixture.fake_spark.path("lake/clicks/metadata"), "of revision 1").unwrap();
+    let second = fixture.other.submit(stream("two", 4)).await.unwrap().record;
+    let why = &wait_for_end(&*fixture.runner, second.id()).await.history[1].why;
     assert!(why.contains("the checkpoint's state of revision 1 was set aside"), "{why}");
-    assert!(!fresh.machine.path("lake/clicks/metadata").exists());
-    let third = fresh.runner.submit(stream("three", 1)).await.unwrap().record;
-    let why = &ended(&*fresh.runner, third.id()).await.history[1].why;
+    assert!(!fixture.fake_spark.path("lake/clicks/metadata").exists());
+    let third = fixture.runner.submit(stream("three", 1)).await.unwrap().record;
+    let why = &wait_for_end(&*fixture.runner, third.id()).await.history[1].why;
     assert!(why.contains("state of revision 1 was put back"), "{why}");
-    assert_eq!(std::fs::read_to_string(fresh.machine.path("lake/clicks/metadata")).unwrap(), "of revision 1");
+    assert_eq!(
+        std::fs::read_to_string(fixture.fake_spark.path("lake/clicks/metadata")).unwrap(),
+        "of revision 1"
+    );
     // If the checkpoint can't be prepared, the execution waits for a repair and is not started.
-    std::fs::write(fresh.machine.path("lake/clicks/_dcp_state.json"), "{}").unwrap();
-    let fourth = fresh.other.submit(stream("four", 1)).await.unwrap().record;
+    std::fs::write(fixture.fake_spark.path("lake/clicks/_dcp_state.json"), "{}").unwrap();
+    let fourth = fixture.other.submit(stream("four", 1)).await.unwrap().record;
     let waits =
         |it: &Record| it.execution.waiting.as_deref().is_some_and(|why| why.contains("_dcp_state.json"));
-    let record = seen(&*fresh.runner, fourth.id(), waits).await;
+    let record = wait_for(&*fixture.runner, fourth.id(), waits).await;
     assert_eq!(record.execution.phase, Phase::Submitting);
     // The execution holds the key while the preparation may still move files.
-    let cancelled = fresh.runner.cancel(fourth.id(), "tester").await.unwrap();
+    let cancelled = fixture.runner.cancel(fourth.id(), "tester").await.unwrap();
     assert_eq!(cancelled.execution.phase, Phase::Cancelling);
-    assert_eq!(ended(&*fresh.runner, fourth.id()).await.execution.phase, Phase::Cancelled);
-    assert_eq!(fresh.machine.lines("started"), ["work", "work", "work"]);
+    assert_eq!(wait_for_end(&*fixture.runner, fourth.id()).await.execution.phase, Phase::Cancelled);
+    assert_eq!(fixture.fake_spark.lines("started"), ["work", "work", "work"]);
 }
 
 /// Each of many concurrent submits gets its own response.
-pub(crate) async fn what_is_in_the_way_of_one_is_not_of_others(fresh: Fresh) {
-    fresh.runner.submit(submit("early", "work")).await.unwrap();
+pub(crate) async fn concurrent_submits_get_their_own_responses(fixture: Fixture) {
+    fixture.runner.submit(submit("early", "work")).await.unwrap();
     let asked = |number: usize| match number % 4 {
         // Each of these is submitted twice.
         0 | 1 => submit(&format!("new-{}", number / 4), "work"),
@@ -452,7 +456,7 @@ pub(crate) async fn what_is_in_the_way_of_one_is_not_of_others(fresh: Fresh) {
         _ => Submit { exclusive: Some("key".to_owned()), ..submit(&format!("keyed-{number}"), "wait") },
     };
     let all = futures_util::future::join_all((0..64).map(|number| {
-        let runner = if number % 8 < 4 { &fresh.runner } else { &fresh.other };
+        let runner = if number % 8 < 4 { &fixture.runner } else { &fixture.other };
         runner.submit(asked(number))
     }));
     let mut counts = [0; 5];
@@ -469,16 +473,16 @@ pub(crate) async fn what_is_in_the_way_of_one_is_not_of_others(fresh: Fresh) {
         counts[kind] += 1;
     }
     assert_eq!(counts, [16, 16, 8, 8, 1]);
-    assert_eq!(fresh.runner.list(&Filter::default(), None, 100).await.unwrap().len(), 18);
+    assert_eq!(fixture.runner.list(&Filter::default(), None, 100).await.unwrap().len(), 18);
 }
 
-pub(crate) async fn what_does_not_exist_is_said_to_be_unknown(fresh: Fresh) {
+pub(crate) async fn unknown_execution_is_not_found(fixture: Fixture) {
     let id = Id::parse("0nothing").unwrap();
     for error in [
-        fresh.runner.check(&id).await.unwrap_err(),
-        fresh.runner.cancel(&id, "tester").await.unwrap_err(),
-        fresh.runner.watch(&id, 0).try_collect::<Vec<_>>().await.unwrap_err(),
-        fresh.runner.logs(&id, LogRequest::default()).try_collect::<Vec<_>>().await.unwrap_err(),
+        fixture.runner.check(&id).await.unwrap_err(),
+        fixture.runner.cancel(&id, "tester").await.unwrap_err(),
+        fixture.runner.watch(&id, 0).try_collect::<Vec<_>>().await.unwrap_err(),
+        fixture.runner.logs(&id, LogRequest::default()).try_collect::<Vec<_>>().await.unwrap_err(),
     ] {
         assert!(matches!(&error, Error::NotFound(said) if said.contains("0nothing")), "{error:?}");
     }

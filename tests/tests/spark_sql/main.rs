@@ -23,7 +23,7 @@ impl Statements {
     fn load() -> Self {
         let path = dcp_tests::workspace().join("tests/tests/spark_sql/statements.yaml");
         let text = std::fs::read_to_string(path).expect("the file can be read");
-        serde_yaml_ng::from_str(&text).expect("it has two lists of statements")
+        serde_yaml_ng::from_str(&text).expect("the file has lists of statements")
     }
 }
 
@@ -39,7 +39,7 @@ fn statements_that_spark_parses_are_read_without_error() {
 }
 
 #[test]
-fn statements_that_spark_refuses_are_refused() {
+fn statements_that_spark_rejects_are_rejected() {
     let accepted = |sql: &&String| match read(sql, Detail::Lineage) {
         Reading::Known(facts) => facts.unsupported_forms.is_empty(),
         Reading::Malformed { .. } => false,
@@ -76,7 +76,7 @@ fn not_reported<'a>(statements: &'a [String], codes: &[&str]) -> Vec<(&'a String
 }
 
 #[test]
-fn analysed_statements_are_reported_as_spark_refuses_them() {
+fn analysed_statements_get_the_codes_of_the_errors_of_spark() {
     let statements = Statements::load();
     for (statements, codes) in [
         (&statements.analysed, &[][..]),
@@ -92,7 +92,7 @@ mod spark {
     use super::*;
 
     #[test]
-    fn spark_parses_and_refuses_the_same_statements() {
+    fn spark_parses_and_rejects_the_same_statements() {
         let Statements { read, refused, .. } = Statements::load();
         let statements: Vec<&String> = read.iter().chain(&refused).collect();
         let verdicts = verdicts(&statements, false);
@@ -106,7 +106,7 @@ mod spark {
     }
 
     #[test]
-    fn spark_analyses_and_refuses_the_same_statements() {
+    fn spark_analyses_and_rejects_the_same_statements() {
         let Statements { analysed, unknown_functions, ungrouped, .. } = Statements::load();
         let expected: [(&[String], &[&str]); 3] = [
             (&analysed, &[]),

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::driver::{self, Outcome};
-use crate::place::{self, Rows};
+use crate::locations::{self, RowsByLocation};
 use crate::plan;
 
 /// A file of `cases/`. YAML anchors that its cases use are in `shared`.
@@ -59,11 +59,11 @@ struct Case {
 struct Run {
     /// Rows to add before the start.
     #[serde(rename = "in")]
-    input: Rows,
+    input: RowsByLocation,
     /// The number of rows of each batch that is not empty.
     batches: Option<Vec<u64>>,
     /// All rows after the end.
-    out: Rows,
+    out: RowsByLocation,
     /// Values in the progress of the last batch, by JSON pointer.
     says: BTreeMap<String, Value>,
     /// A part of Spark's error, if the stream must fail.
@@ -76,10 +76,12 @@ fn folder() -> PathBuf {
 
 /// Returns the sorted names of all files of cases.
 pub(crate) fn files() -> Vec<String> {
-    let entries =
-        folder().read_dir().expect("it is there").map(|entry| entry.expect("it can be read").path());
+    let entries = folder()
+        .read_dir()
+        .expect("the folder exists")
+        .map(|entry| entry.expect("the folder can be listed").path());
     let mut names: Vec<String> =
-        entries.map(|path| path.file_stem().expect("it has a name").display().to_string()).collect();
+        entries.map(|path| path.file_stem().expect("the file has a name").display().to_string()).collect();
     names.sort_unstable();
     names
 }
@@ -87,21 +89,24 @@ pub(crate) fn files() -> Vec<String> {
 /// Runs all cases of a file, and panics with all differences.
 pub(crate) async fn check(name: &str) {
     let path = folder().join(format!("{name}.yaml"));
-    let text = fs::read_to_string(&path).expect("it can be read");
+    let text = fs::read_to_string(&path).expect("the file can be read");
     let text = if text.contains("%KAFKA%") {
-        text.replace("%KAFKA%", place::broker().await.address())
+        text.replace("%KAFKA%", locations::broker().await.address())
     } else {
         text
     };
-    let text =
-        if text.contains("%JDBC%") { text.replace("%JDBC%", place::database().await.jdbc()) } else { text };
-    let file: File = serde_yaml_ng::from_str(&text).expect("it is a file of cases");
+    let text = if text.contains("%JDBC%") {
+        text.replace("%JDBC%", locations::database().await.jdbc())
+    } else {
+        text
+    };
+    let file: File = serde_yaml_ng::from_str(&text).expect("the file has cases");
     let found = (0..file.cases.len()).map(|index| {
         let text = text.clone();
         async move {
-            let project = TempDir::new().expect("there is room");
+            let project = TempDir::new().expect("the temporary folder is writable");
             let text = text.replace("%DIR%", &project.path().display().to_string());
-            let mut file: File = serde_yaml_ng::from_str(&text).expect("it is a file of cases");
+            let mut file: File = serde_yaml_ng::from_str(&text).expect("the file has cases");
             let case = file.cases.swap_remove(index);
             let found = case.problems(project.path()).await;
             found.into_iter().map(|it| format!("{}: {it}", case.title)).collect::<Vec<_>>()
@@ -116,20 +121,20 @@ impl Case {
         let checkpoint = project.join("checkpoint").display().to_string();
         let mut before = plan::compiled(&self.stream, &checkpoint);
         if !self.compiled_before.is_null() {
-            before = before.into_iter().map(|it| older(it, &self.compiled_before)).collect();
+            before = before.into_iter().map(|it| with_older_body(it, &self.compiled_before)).collect();
         }
         let mut changed = self.stream.clone();
         merge(&mut changed, &self.change);
         let after = plan::compiled(&changed, &checkpoint);
-        let mut problems: Vec<String> = self.predicted(&before, &after).into_iter().collect();
+        let mut problems: Vec<String> = self.plan_difference(&before, &after).into_iter().collect();
         for (table, columns) in &self.tables {
-            place::database().await.run(&format!("CREATE TABLE {table} ({columns})")).await;
+            locations::database().await.run(&format!("CREATE TABLE {table} ({columns})")).await;
         }
         for (table, columns) in &self.lake {
             driver::rows(&format!("CREATE TABLE lake.{table} ({columns}) USING iceberg")).await;
         }
         for (topic, partitions) in &self.topics {
-            place::broker().await.create_topic(topic, *partitions).await;
+            locations::broker().await.create_topic(topic, *partitions).await;
         }
         for (number, (run, primitives)) in
             [(&self.before, before), (&self.after, after)].into_iter().enumerate()
@@ -139,21 +144,21 @@ impl Case {
         problems
     }
 
-    fn predicted(&self, before: &[Primitive], after: &[Primitive]) -> Option<String> {
+    fn plan_difference(&self, before: &[Primitive], after: &[Primitive]) -> Option<String> {
         let workload = plan::plan(before, after);
-        let dearest = workload.reasons.iter().map(|it| it.class).max();
-        let because = workload.reasons.iter().filter(|it| Some(it.class) == dearest);
+        let most_severe = workload.reasons.iter().map(|it| it.class).max();
+        let because = workload.reasons.iter().filter(|it| Some(it.class) == most_severe);
         let because: Vec<&String> = because.map(|it| it.what.as_ref().unwrap_or(&it.field)).collect();
-        let unknown = if dearest == Some(Class::Unknown) { ", perhaps" } else { "" };
-        let said = (format!("{}{unknown}", workload.action.name()), because);
-        let right = said.0 == self.plan && said.1.iter().copied().eq(&self.because);
-        (!right).then(|| format!("the plan says {said:?}"))
+        let unknown = if most_severe == Some(Class::Unknown) { ", perhaps" } else { "" };
+        let actual = (format!("{}{unknown}", workload.action.name()), because);
+        let right = actual.0 == self.plan && actual.1.iter().copied().eq(&self.because);
+        (!right).then(|| format!("the plan says {actual:?}"))
     }
 }
 
 impl Run {
     async fn problems(&self, project: &Path, number: usize, primitives: &[Primitive]) -> Vec<String> {
-        place::add(project, &self.input, number).await;
+        locations::add_rows(project, &self.input, number).await;
         let (task, conf) = plan::lowered(primitives);
         let deadline = Instant::now() + Duration::from_mins(1);
         let outcome = loop {
@@ -164,37 +169,37 @@ impl Run {
                 break outcome;
             }
         };
-        let mut problems = self.unlike(&outcome);
-        for (place, expected) in &self.out {
-            let found = place::rows(project, place).await;
-            if found != place::sorted(expected.clone()) {
+        let mut problems = self.differences(&outcome);
+        for (location, expected) in &self.out {
+            let found = locations::rows(project, location).await;
+            if found != locations::sorted(expected.clone()) {
                 let found: Vec<String> = found.iter().map(Value::to_string).collect();
-                problems.push(format!("{place} holds\n  {}", found.join("\n  ")));
+                problems.push(format!("{location} has\n  {}", found.join("\n  ")));
             }
         }
         problems.iter().map(|it| format!("run {number}: {it}")).collect()
     }
 
-    fn unlike(&self, outcome: &Outcome) -> Vec<String> {
+    fn differences(&self, outcome: &Outcome) -> Vec<String> {
         let mut problems = Vec::new();
         match (&self.refuses, &outcome.error) {
             (None, None) => {}
             (Some(expected), Some(error)) if error.contains(expected) => {}
-            (_, None) => problems.push("Spark goes on".to_owned()),
-            (_, Some(error)) => problems.push(format!("Spark refuses: {error}")),
+            (_, None) => problems.push("Spark accepts the change".to_owned()),
+            (_, Some(error)) => problems.push(format!("Spark fails: {error}")),
         }
         let batches = outcome.batches();
         if self.refuses.is_none() && batches.is_empty() {
-            problems.push("it took nothing".to_owned());
+            problems.push("the stream read no rows".to_owned());
         }
         if self.batches.as_ref().is_some_and(|expected| *expected != batches) {
-            problems.push(format!("its batches: {batches:?}"));
+            problems.push(format!("the batches have {batches:?} rows"));
         }
         let last = outcome.progress.last().unwrap_or(&Value::Null);
         for (pointer, expected) in &self.says {
             let found = last.pointer(pointer).unwrap_or(&Value::Null);
             if found != expected {
-                problems.push(format!("it says {pointer}: {found}"));
+                problems.push(format!("the progress has {found} at {pointer}"));
             }
         }
         problems
@@ -202,7 +207,7 @@ impl Run {
 }
 
 /// Applies a merge patch to a job, and returns other primitives unchanged.
-fn older(primitive: Primitive, patch: &Value) -> Primitive {
+fn with_older_body(primitive: Primitive, patch: &Value) -> Primitive {
     if primitive.address.kind != Kind::CoreEtlJob {
         return primitive;
     }
@@ -218,7 +223,7 @@ fn merge(into: &mut Value, patch: &Value) {
         into.clone_from(patch);
         return;
     };
-    let into = into.as_object_mut().expect("it is one");
+    let into = into.as_object_mut().expect("the value is an object");
     for (key, value) in fields {
         if value.is_null() {
             into.remove(key);

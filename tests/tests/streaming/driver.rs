@@ -26,7 +26,7 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// Returns the number of rows of each batch that is not empty.
     pub(crate) fn batches(&self) -> Vec<u64> {
-        let rows = self.progress.iter().map(|it| it["numInputRows"].as_u64().expect("a number"));
+        let rows = self.progress.iter().map(|it| it["numInputRows"].as_u64().expect("the value is a number"));
         rows.filter(|rows| *rows > 0).collect()
     }
 }
@@ -35,24 +35,25 @@ impl Outcome {
 pub(crate) async fn run(task: &str, conf: &BTreeMap<String, String>) -> Outcome {
     // Resolves the secret, like a backend that starts a driver.
     let task = task.replace("${secret.db/password}", PASSWORD);
-    let task: Value = serde_json::from_str(&task).expect("it is JSON");
-    serde_json::from_value(ask(&json!({"task": task, "conf": conf})).await).expect("it is an outcome")
+    let task: Value = serde_json::from_str(&task).expect("the text is JSON");
+    serde_json::from_value(send(&json!({"task": task, "conf": conf})).await)
+        .expect("the response is an outcome")
 }
 
 /// Runs SQL, and returns the first column of its rows.
 pub(crate) async fn rows(sql: &str) -> Vec<String> {
-    serde_json::from_value(ask(&json!({"sql": sql})).await).expect("they are texts")
+    serde_json::from_value(send(&json!({"sql": sql})).await).expect("the response has texts")
 }
 
-async fn ask(what: &Value) -> Value {
+async fn send(what: &Value) -> Value {
     static DRIVER: LazyLock<Driver> = LazyLock::new(Driver::start);
     let line = format!("{what}\n");
-    let mut driver = TcpStream::connect(("127.0.0.1", DRIVER.port)).await.expect("it is there");
-    driver.write_all(line.as_bytes()).await.expect("it listens");
-    let mut answer = String::new();
-    let read = timeout(Duration::from_mins(5), driver.read_to_string(&mut answer)).await;
-    read.expect("it takes what there is, and ends").expect("it answers");
-    serde_json::from_str(&answer).expect("it answers; where it does not, it says why on its way out")
+    let mut driver = TcpStream::connect(("127.0.0.1", DRIVER.port)).await.expect("the driver listens");
+    driver.write_all(line.as_bytes()).await.expect("the driver listens");
+    let mut response = String::new();
+    let read = timeout(Duration::from_mins(5), driver.read_to_string(&mut response)).await;
+    read.expect("the driver responds in time").expect("the driver responds");
+    serde_json::from_str(&response).expect("the driver responds with JSON; otherwise, its error is on stderr")
 }
 
 struct Driver {
@@ -66,7 +67,7 @@ struct Driver {
 impl Driver {
     fn start() -> Self {
         let workspace = dcp_tests::workspace();
-        let lake = TempDir::new().expect("there is room");
+        let lake = TempDir::new().expect("the temporary folder is writable");
         let mut process = Command::new(python())
             .arg(workspace.join("tests/tests/streaming/driver.py"))
             .env_remove("SPARK_HOME")
@@ -77,18 +78,22 @@ impl Driver {
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python runs");
-        let mut output = BufReader::new(process.stdout.take().expect("it was asked for"));
+        let mut output = BufReader::new(process.stdout.take().expect("the output is piped"));
         let mut port = String::new();
-        output.read_line(&mut port).expect("it can be read");
+        output.read_line(&mut port).expect("the output can be read");
         // Spark's output appears among the output of the tests.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stderr()));
-        Self { port: port.trim().parse().expect("it says where it is"), _process: process, _lake: lake }
+        Self {
+            port: port.trim().parse().expect("the driver prints its port"),
+            _process: process,
+            _lake: lake,
+        }
     }
 }
 
 /// Returns the Python of the environment that `scripts/spark` installs.
 fn python() -> PathBuf {
-    dcp_tests::spark_home().ancestors().nth(4).expect("it lies in an environment").join("bin/python")
+    dcp_tests::spark_home().ancestors().nth(4).expect("Spark is in an environment").join("bin/python")
 }
 
 fn arguments(lake: &Path) -> String {

@@ -3,7 +3,7 @@
 
 mod case;
 mod driver;
-mod place;
+mod locations;
 mod plan;
 
 mod streaming;

@@ -41,8 +41,8 @@ pub(crate) fn plan(before: &[Primitive], after: &[Primitive]) -> Workload {
         State { base: Base { lineage: Some("a".to_owned()), serial: 1 }, entries, ..State::default() };
     let context = Context { scope: Scope::new("tests", None), commit: None, locate: &|_, _, _| None };
     let plan = compare(after, &state, |_, _| Inclusion::Compared).plan(&texts, &context);
-    let mut workloads = plan.expect("it is readable").workloads;
-    assert_eq!(workloads.len(), 1, "one has changed: {workloads:#?}");
+    let mut workloads = plan.expect("the plan can be computed").workloads;
+    assert_eq!(workloads.len(), 1, "one workload has changed: {workloads:#?}");
     workloads.remove(0)
 }
 
@@ -56,17 +56,17 @@ pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, Str
             Body::Orchestrator(_) => {}
         }
     }
-    let id = Id::parse("a1").expect("it is one");
+    let id = Id::parse("a1").expect("the id is valid");
     let input = Input {
-        job: job.expect("a manifest has one"),
+        job: job.expect("the manifest has a job"),
         execution: &Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH),
         values: &BTreeMap::new(),
         streaming: streaming.as_ref(),
         results: None,
     };
-    let mut spec = lower(&input).expect("it fits").spec;
+    let mut spec = lower(&input).expect("the job can be lowered").spec;
     let mut files = spec.config_map_specs.remove(0).data;
-    (files.remove("job.json").expect("there is a task"), spec.spark_conf)
+    (files.remove("job.json").expect("the application has a task"), spec.spark_conf)
 }
 
 const POLICY: Policy = Policy {

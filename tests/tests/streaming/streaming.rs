@@ -40,7 +40,7 @@ fn every_file_of_cases_is_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_of_a_broker() {
+async fn dropped_broker_leaves_nothing() {
     let broker = Broker::start().await;
     broker.create_topic("it", 2).await;
     broker.produce("it", &[(Some("key"), b"value")]).await;

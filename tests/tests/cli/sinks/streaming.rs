@@ -59,7 +59,7 @@ struct Database {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    PgConnection::connect(&format!("postgres://dcp:{PASSWORD}@{url}")).await.expect("PostgreSQL runs")
+    PgConnection::connect(&format!("postgres://dcp:{PASSWORD}@{url}")).await.expect("PostgreSQL responds")
 }
 
 impl Database {
@@ -79,19 +79,19 @@ impl Database {
 
     async fn texts(&mut self, query: &str) -> Vec<String> {
         let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
-        query.fetch_all(&mut self.connection).await.expect("it can be read")
+        query.fetch_all(&mut self.connection).await.expect("the query succeeds")
     }
 
     /// Waits until the driver waits for the lock of a point.
-    async fn reached(&mut self, point: i64, run: &mut Child, sandbox: &Sandbox) {
+    async fn wait_until_reached(&mut self, point: i64, run: &mut Child, sandbox: &Sandbox) {
         let query = format!(
             "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = {point} \
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         );
         let deadline = Instant::now() + Duration::from_mins(5);
         while self.texts(&query).await.is_empty() {
-            let ended = run.try_wait().expect("it is ours");
-            assert_eq!(ended, None, "it ended before point {point}: {}", log(sandbox));
+            let ended = run.try_wait().expect("the command is a child process");
+            assert_eq!(ended, None, "the command ended before point {point}: {}", log(sandbox));
             assert!(Instant::now() < deadline, "point {point} was not reached: {}", log(sandbox));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -100,34 +100,34 @@ impl Database {
 
 /// Returns the Spark JVMs that work in a folder, and true if any process has the password in its command line.
 fn processes(folder: &Path) -> (Vec<Pid>, bool) {
-    let (mut found, mut told) = (Vec::new(), false);
-    for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
+    let (mut found, mut is_leaked) = (Vec::new(), false);
+    for process in fs::read_dir("/proc").expect("/proc exists").flatten() {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
-        told |= line.contains(PASSWORD);
+        is_leaked |= line.contains(PASSWORD);
         if line.contains("SparkSubmit") && line.contains(&*folder.to_string_lossy()) {
             let pid = process.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-            found.push(pid.expect("it is a process"));
+            found.push(pid.expect("the process id is valid"));
         }
     }
-    (found, told)
+    (found, is_leaked)
 }
 
 fn kill_driver(folder: &Path) {
-    let (drivers, told) = processes(folder);
-    assert!(!told, "the password is in a command line");
+    let (drivers, is_leaked) = processes(folder);
+    assert!(!is_leaked, "the password is in a command line");
     assert_eq!(drivers.len(), 1, "one driver runs");
     // The driver may just have ended by itself.
     let _ = kill_process(drivers[0], Signal::KILL);
 }
 
 /// Returns the files below a folder that contain the password.
-fn telling(folder: &Path) -> Vec<String> {
+fn files_with_password(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(telling(&path));
+            found.extend(files_with_password(&path));
         } else if fs::read(&path)
             .is_ok_and(|it| it.windows(PASSWORD.len()).any(|it| it == PASSWORD.as_bytes()))
         {
@@ -157,7 +157,7 @@ fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
 }
 
 fn start(sandbox: &Sandbox) -> Child {
-    let log = fs::File::create(sandbox.join("run.log")).expect("there is room");
+    let log = fs::File::create(sandbox.join("run.log")).expect("the temporary folder is writable");
     let mut command = command(sandbox, &["run", "stream.yaml"]);
     command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary can be run")
 }
@@ -169,7 +169,7 @@ fn log(sandbox: &Sandbox) -> String {
 }
 
 /// Runs a stream whose driver is killed within the transaction of a batch, and again after it.
-async fn killed_twice(mode: &str, columns: &str, expected: &[&str]) {
+async fn run_with_two_kills(mode: &str, columns: &str, expected: &[&str]) {
     let mut database = Database::new().await;
     database.run(format!("CREATE TABLE moves ({columns}); {POINTS}")).await;
     let sink = format!(
@@ -180,36 +180,37 @@ async fn killed_twice(mode: &str, columns: &str, expected: &[&str]) {
     let sandbox = project(&sink, &jar, "");
     sandbox.write(".dcp/secrets/db/password", PASSWORD);
     let secret = sandbox.join(".dcp/secrets/db/password");
-    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("the file belongs to this user");
     let mut holder = connect(&database.url).await;
     let mut hold = async |statement: String| {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut holder).await.expect("it holds the lock");
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut holder).await.expect("the lock can be changed");
     };
     hold(format!("SELECT pg_advisory_lock({WITHIN}), pg_advisory_lock({AFTER})")).await;
     let mut run = start(&sandbox);
     for point in [WITHIN, AFTER] {
-        database.reached(point, &mut run, &sandbox).await;
+        database.wait_until_reached(point, &mut run, &sandbox).await;
         kill_driver(sandbox.path());
         hold(format!("SELECT pg_advisory_unlock({point})")).await;
     }
-    let ended = run.wait().expect("it is ours");
+    let ended = run.wait().expect("the command is a child process");
     assert!(ended.success(), "{}", log(&sandbox));
     assert_eq!(database.texts("SELECT sku || n FROM moves ORDER BY 1").await, expected);
     assert_eq!(database.texts("SELECT batch::text FROM dcp_batches").await, ["1"]);
     let staging = "SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'dcp_stage%'";
     assert_eq!(database.texts(staging).await, [""; 0], "staging tables of killed drivers are removed");
-    assert_eq!(telling(sandbox.path()), [secret.display().to_string()]);
+    assert_eq!(files_with_password(sandbox.path()), [secret.display().to_string()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_added_to_a_database_once_though_the_driver_is_killed() {
-    killed_twice("mode: appendOnce", "sku text, n int", &["a1", "b1", "b2", "b3", "c2"]).await;
+async fn appended_rows_are_written_once_despite_driver_kills() {
+    run_with_two_kills("mode: appendOnce", "sku text, n int", &["a1", "b1", "b2", "b3", "c2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_of_a_database_are_updated_once_though_the_driver_is_killed() {
+async fn upserted_rows_are_written_once_despite_driver_kills() {
     let mode = "mode: upsert, keys: [sku], orderBy: n";
-    killed_twice(mode, "sku text PRIMARY KEY, n int", &["a1", "b3", "c2"]).await;
+    run_with_two_kills(mode, "sku text PRIMARY KEY, n int", &["a1", "b3", "c2"]).await;
 }
 
 const LAKE: &str = ", spark.sql.catalog.lake: org.apache.iceberg.spark.SparkCatalog, \
@@ -218,21 +219,22 @@ const LAKE: &str = ", spark.sql.catalog.lake: org.apache.iceberg.spark.SparkCata
 /// Runs SQL as a separate job, and returns its rows.
 fn sql(sandbox: &Sandbox, query: &str) -> serde_json::Value {
     let stream = sandbox.read("stream.yaml");
-    let (head, rest) = stream.split_once("  job:\n").expect("it has a job");
-    let (_, tail) = rest.split_once("  dependencies:").expect("it has dependencies");
+    let (head, rest) = stream.split_once("  job:\n").expect("the manifest has a job");
+    let (_, tail) = rest.split_once("  dependencies:").expect("the manifest has dependencies");
     let head = head.replace("name: moves", "name: query");
     let job = format!("  job: {{sql: {{query: \"{query}\", returnResult: true}}}}\n");
     sandbox.write("query.yaml", format!("{head}{job}  dependencies:{tail}"));
-    let run =
-        |args: &[&str]| sandbox.ran(args, &command(sandbox, args).output().expect("the binary can be run"));
-    let ran = run(&["run", "query.yaml"]).ends_with(0);
+    let run = |args: &[&str]| {
+        sandbox.capture(args, &command(sandbox, args).output().expect("the binary can be run"))
+    };
+    let ran = run(&["run", "query.yaml"]).exits_with(0);
     let id = ran.stderr.split("dcp result ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    run(&["result", id.expect("it says where its rows are"), "--output", "json"]).ends_with(0).json()
+    run(&["result", id.expect("the output names the result"), "--output", "json"]).exits_with(0).json()
 }
 
 /// The driver is killed after the merge and before the commit to the checkpoint. The repeated merge changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_are_merged_once_though_the_driver_is_killed() {
+async fn merged_rows_are_written_once_despite_driver_kills() {
     let jar = jars("tests/sinks").join("iceberg-spark-runtime-4.1_2.13-1.12.0.jar").display().to_string();
     let sink = "{merge: {table: lake.shop.stock, keys: [sku], orderBy: n, delete: gone}}";
     let sandbox = project(sink, &jar, LAKE);
@@ -247,7 +249,12 @@ async fn rows_are_merged_once_though_the_driver_is_killed() {
         (sandbox.join("lake/shop/stock/metadata/v3.metadata.json"), sandbox.join("checkpoint/commits"));
     let deadline = Instant::now() + Duration::from_mins(5);
     while !merged.exists() {
-        assert_eq!(run.try_wait().expect("it is ours"), None, "it ended: {}", log(&sandbox));
+        assert_eq!(
+            run.try_wait().expect("the command is a child process"),
+            None,
+            "the command ended: {}",
+            log(&sandbox)
+        );
         assert!(Instant::now() < deadline, "the second batch was not merged: {}", log(&sandbox));
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -256,7 +263,7 @@ async fn rows_are_merged_once_though_the_driver_is_killed() {
     for name in ["1", ".1.crc"] {
         let _ = fs::remove_file(committed.join(name));
     }
-    assert!(run.wait().expect("it is ours").success(), "{}", log(&sandbox));
+    assert!(run.wait().expect("the command is a child process").success(), "{}", log(&sandbox));
     let rows = "SELECT sku || n AS row FROM lake.shop.stock UNION ALL SELECT 'snapshots ' || count(*) FROM \
                 lake.shop.stock.snapshots ORDER BY row";
     let expected = serde_json::json!([{"row": "b3"}, {"row": "c2"}, {"row": "snapshots 3"}]);

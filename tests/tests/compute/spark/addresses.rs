@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::{Addresses, Compute as _, Name};
 
-use super::{Project, ended};
+use super::{Project, wait_for_end};
 
 /// Waits until an application reports an address, and returns it.
 async fn address(project: &Project, of: impl Fn(Addresses) -> Option<String>) -> String {
@@ -33,7 +33,7 @@ async fn a_running_driver_has_the_address_of_its_web_interface() {
     let job = project.job("  job: {pyspark: {main: main.py, args: [\"%DIR%/stop\"]}}\n");
     let seen = async {
         let url = address(&project, |it| it.ui).await;
-        let authority = url.strip_prefix("http://").expect("it is a URL");
+        let authority = url.strip_prefix("http://").expect("the address is a URL");
         let mut stream = TcpStream::connect(authority).expect("the web interface listens");
         let request =
             format!("GET /api/v1/applications HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
@@ -47,7 +47,8 @@ async fn a_running_driver_has_the_address_of_its_web_interface() {
     assert!(end.succeeded, "{log}");
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     let name = "dcp-a1-1".parse().expect("the name is valid");
-    let status = project.local().get(&name).await.expect("the backend responds").expect("it is known");
+    let status =
+        project.local().get(&name).await.expect("the backend responds").expect("the application is known");
     let Addresses { ui, connect, event_log } = status.addresses;
     assert_eq!((ui, connect), (None, None), "an ended driver serves nothing");
     assert!(event_log.is_some_and(|url| url.starts_with("file:///") && url.ends_with("/dcp-a1-1/events")));
@@ -65,7 +66,7 @@ async fn a_spark_connect_server_has_its_address() {
         let address = address(&project, |it| it.connect).await;
         TcpStream::connect(&address).expect("the server listens");
         project.local().delete(&name, Duration::from_secs(20)).await.expect("the backend responds");
-        ended(&project.local(), &name).await
+        wait_for_end(&project.local(), &name).await
     };
     let (_, (end, log)) = tokio::join!(project.run(&job, &[], None), seen);
     assert!(end.stopped, "{log}");

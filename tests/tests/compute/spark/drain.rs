@@ -10,7 +10,7 @@ use dcp_runner::lower::{Input, lower};
 use dcp_runner::streaming::Streaming;
 use serde_json::json;
 
-use super::{POLICY, Project, ended, lines};
+use super::{POLICY, Project, lines, wait_for_end};
 
 const FILES: usize = 12;
 const GRACE: Duration = Duration::from_mins(2);
@@ -38,14 +38,14 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
     );
     let checkpoint = project.path("checkpoint");
     let streaming = Streaming {
-        trigger: serde_json::from_value(json!({"asap": {}})).expect("it is one"),
+        trigger: serde_json::from_value(json!({"asap": {}})).expect("the trigger is valid"),
         checkpoint: Some(checkpoint.display().to_string()),
         state: None,
         grace: None,
         executors: None,
     };
     let mut execution = Execution::new(
-        Id::parse("a1").expect("it is one"),
+        Id::parse("a1").expect("the id is valid"),
         POLICY,
         dcp_model::manifest::Backend::Local,
         jiff::Timestamp::UNIX_EPOCH,
@@ -64,8 +64,8 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
         results: None,
     };
     let local = project.local();
-    local.create(&lower(&input).expect("it fits")).await.expect("it starts");
-    let name: Name = execution.name().parse().expect("it is one");
+    local.create(&lower(&input).expect("the job can be lowered")).await.expect("the application starts");
+    let name: Name = execution.name().parse().expect("the name is valid");
     let deadline = Instant::now() + Duration::from_mins(4);
     let running = loop {
         let (begun, committed) = (batches(&checkpoint, "offsets"), batches(&checkpoint, "commits"));
@@ -76,15 +76,15 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let asked = Instant::now();
-    local.delete(&name, GRACE).await.expect("it can be asked");
-    let (end, log) = ended(&local, &name).await;
+    local.delete(&name, GRACE).await.expect("the backend responds");
+    let (end, log) = wait_for_end(&local, &name).await;
     assert!(end.succeeded && end.stopped && asked.elapsed() < GRACE, "{end:?} {log}");
     let begun = batches(&checkpoint, "offsets");
-    assert_eq!(begun.last().copied(), running, "no batch was begun after the stop");
-    assert_eq!(batches(&checkpoint, "commits"), begun, "what had begun was committed");
+    assert_eq!(begun.last().copied(), running, "no batch began after the stop");
+    assert_eq!(batches(&checkpoint, "commits"), begun, "the running batch was committed");
     assert_eq!(lines(&project.path("out"), ".json").len(), begun.len());
     // Another start continues with the next batch, and every row is written once.
-    fs::remove_dir_all(project.path("runs")).expect("it is there");
+    fs::remove_dir_all(project.path("runs")).expect("the file exists");
     let (end, log) = project.attempt(&Input { streaming: None, ..input }).await;
     assert!(end.succeeded, "{log}");
     let mut expected: Vec<String> =

@@ -22,18 +22,18 @@ fn values(sizes: &Sizes) -> BTreeMap<&str, &str> {
 }
 
 fn number(sizes: &Sizes, key: &str) -> u64 {
-    sizes[key].value.trim_end_matches('m').parse().expect("a number")
+    sizes[key].value.trim_end_matches('m').parse().expect("the value is a number")
 }
 
 #[tokio::test]
-async fn a_job_finds_its_size_and_keeps_it() {
+async fn size_of_a_job_converges() {
     let project = Project::new();
     let job = dcp_tests::job(JOB);
     let mut earlier: Vec<Measured> = Vec::new();
-    let mut course: Vec<Sizes> = Vec::new();
+    let mut history: Vec<Sizes> = Vec::new();
     for run in 1..=5 {
         let sizes = size(&job, &earlier);
-        let id = Id::parse(&format!("run{run}")).expect("it is one");
+        let id = Id::parse(&format!("run{run}")).expect("the id is valid");
         let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
         execution.adjusted.clone_from(&sizes);
         apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
@@ -42,7 +42,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         let (end, log) = project.attempt(&input).await;
         assert!(end.succeeded, "{log}");
         // Each run creates the table again.
-        std::fs::remove_dir_all(project.path("runs/warehouse")).expect("it wrote one");
+        std::fs::remove_dir_all(project.path("runs/warehouse")).expect("the job created a table");
         let events = project.path("runs").join(execution.name()).join("events");
         let url = events.to_str().expect("the path is UTF-8");
         let measured = event_log::read(url).await.expect("Spark wrote an event log");
@@ -53,26 +53,26 @@ async fn a_job_finds_its_size_and_keeps_it() {
             ("spark.executor.instances", measured.given.executors),
         ] {
             let asked = sizes[key].value.trim_end_matches('m');
-            assert_eq!(asked, given.to_string(), "what was chosen is what was run with");
+            assert_eq!(asked, given.to_string(), "the run has the chosen size");
         }
         earlier.insert(0, measured);
         earlier = relevant_runs(&job, &earlier);
-        course.push(sizes);
+        history.push(sizes);
     }
-    course.push(size(&job, &earlier));
+    history.push(size(&job, &earlier));
 
     // The first run spills, and memory grows until no run spills.
-    let memory: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.memory")).collect();
+    let memory: Vec<u64> = history.iter().map(|sizes| number(sizes, "spark.executor.memory")).collect();
     assert!(earlier[4].disk_spilled_bytes > 32 << 20 && earlier[0].disk_spilled_bytes == 0);
-    assert!(course[1]["spark.executor.memory"].why.starts_with("the last run spilled "), "{course:#?}");
+    assert!(history[1]["spark.executor.memory"].why.starts_with("the last run spilled "), "{history:#?}");
     assert!(
         memory.is_sorted() && memory[1] > memory[0] && memory[2..].iter().all(|it| *it == memory[2]),
         "{memory:?}"
     );
     // Superfluous executors and partitions are removed once three runs agree.
-    let instances: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.instances")).collect();
+    let instances: Vec<u64> = history.iter().map(|sizes| number(sizes, "spark.executor.instances")).collect();
     assert_eq!(instances, [2, 2, 2, 1, 1, 1]);
-    let partitions = |run: usize| number(&course[run], "spark.sql.shuffle.partitions");
+    let partitions = |run: usize| number(&history[run], "spark.sql.shuffle.partitions");
     assert_eq!((partitions(1), partitions(4) < 20), (200, true));
-    assert_eq!(values(&course[5]), values(&course[4]), "it has found its size: {course:#?}");
+    assert_eq!(values(&history[5]), values(&history[4]), "the size is stable: {history:#?}");
 }

@@ -8,15 +8,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A call whose response is not complete yet.
-pub(super) struct Open {
+pub(super) struct PendingCall {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-impl Open {
+impl PendingCall {
     pub(super) async fn new(address: SocketAddr, line: &str, headers: &str, body: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = body.len();
@@ -29,43 +29,43 @@ impl Open {
     }
 
     /// Waits until the response so far contains a text.
-    pub(super) async fn until(&mut self, text: &str) {
+    pub(super) async fn wait_until(&mut self, text: &str) {
         let seen = async {
             while !String::from_utf8_lossy(&self.read).contains(text) {
                 assert_ne!(
                     self.stream.read_buf(&mut self.read).await.unwrap(),
                     0,
-                    "it has ended: {:?}",
+                    "the response has ended: {:?}",
                     self.read
                 );
             }
         };
-        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("`{text}` did not come"));
+        timeout(TIMEOUT, seen).await.unwrap_or_else(|_| panic!("`{text}` did not arrive"));
     }
 
     /// Waits for the complete response.
-    pub(super) async fn end(mut self) -> Answer {
+    pub(super) async fn end(mut self) -> Response {
         let ended = async {
             // Bytes that arrived before a reset of the connection are part of the response.
             while self.stream.read_buf(&mut self.read).await.is_ok_and(|length| length > 0) {}
         };
-        timeout(PATIENCE, ended).await.expect("the answer ends");
-        Answer::read(&self.read)
+        timeout(TIMEOUT, ended).await.expect("the response ends");
+        Response::read(&self.read)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
     /// False if a chunked body lacks its last chunk.
-    pub(super) whole: bool,
+    pub(super) is_complete: bool,
 }
 
-impl Answer {
+impl Response {
     fn read(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("an answer has a head");
+        let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("a response has a head");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let mut lines = head.lines();
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
@@ -75,8 +75,8 @@ impl Answer {
         let is_chunked =
             headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
         let rest = &bytes[end + 4..];
-        let (body, whole) = if is_chunked { dechunked(rest) } else { (rest.to_vec(), true) };
-        Self { status, headers, body, whole }
+        let (body, is_complete) = if is_chunked { decode_chunks(rest) } else { (rest.to_vec(), true) };
+        Self { status, headers, body, is_complete }
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -84,14 +84,14 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(super) fn is(self, status: u16) -> Self {
+    pub(super) fn expect_status(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
-        assert!(self.whole, "it broke off: {}", self.text());
+        assert!(self.is_complete, "the response is incomplete: {}", self.text());
         self
     }
 
     #[track_caller]
-    pub(super) fn of(self, content_type: &str) -> Self {
+    pub(super) fn expect_content_type(self, content_type: &str) -> Self {
         assert_eq!(self.header("content-type"), Some(content_type), "{}", self.text());
         self
     }
@@ -112,7 +112,7 @@ impl Answer {
 }
 
 /// Decodes chunks. Returns their content, and true if the last chunk has arrived.
-fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+fn decode_chunks(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") {
         let length = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::driver;
-use crate::place::{add, broker, rows, sorted};
+use crate::locations::{add_rows, broker, rows, sorted};
 use crate::plan;
 
 /// Runs a stream from the beginning until it has processed all available data.
@@ -26,12 +26,14 @@ const SCHEMA: &str = r#"{"type": "record", "name": "it", "fields": [
     {"name": "k", "type": ["string", "null"]}, {"name": "v", "type": ["int", "null"]}]}"#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_are_read() {
+async fn messages_are_read_in_every_format() {
     let columns = json!({"k": "string", "v": "int"});
     let own = "CAST(_key AS string) AS key, _topic, _partition, _offset, year(_timestamp) > 2000 AS now";
     let with_own = |topic: &str, mut row: Value| {
         let own = json!({"key": "it", "_topic": topic, "_partition": 0, "_offset": 0, "now": true});
-        row.as_object_mut().expect("it is one").extend(own.as_object().expect("it is one").clone());
+        row.as_object_mut()
+            .expect("the value is an object")
+            .extend(own.as_object().expect("the value is an object").clone());
         row
     };
     let row = json!({"k": "a", "v": 1});
@@ -87,13 +89,13 @@ async fn messages_are_read() {
         ),
     ];
     let found = cases.map(async |(name, settings, query, message, expected)| {
-        let folder = TempDir::new().expect("there is room");
+        let folder = TempDir::new().expect("the temporary folder is writable");
         let topic = format!("read-{name}");
         broker().await.create_topic(&topic, 1).await;
         broker().await.produce(&topic, &[(Some("it"), message)]).await;
-        fs::write(folder.path().join("it.avsc"), SCHEMA).expect("it can be written");
+        fs::write(folder.path().join("it.avsc"), SCHEMA).expect("the file can be written");
         let settings = settings.to_string().replace("%DIR%", &folder.path().display().to_string());
-        let mut source: Value = serde_json::from_str(&settings).expect("it is JSON");
+        let mut source: Value = serde_json::from_str(&settings).expect("the text is JSON");
         source["topic"] = topic.into();
         source["servers"] = broker().await.address().into();
         let sink = json!({"files": {"path": folder.path().join("out"), "format": "json"}});
@@ -104,7 +106,7 @@ async fn messages_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_are_written() {
+async fn messages_are_written_in_every_format() {
     type Message = (Option<&'static str>, &'static [u8]);
     let cases: [(&str, Value, &str, Message); 8] = [
         ("json", json!({}), "SELECT k, v FROM it", (None, br#"{"k":"a","v":1}"#)),
@@ -123,10 +125,10 @@ async fn messages_are_written() {
         ("value", json!({}), "SELECT k AS key, 'x' AS value FROM it", (Some("a"), b"x")),
     ];
     let found = cases.map(async |(name, mut settings, query, (key, value))| {
-        let folder = TempDir::new().expect("there is room");
+        let folder = TempDir::new().expect("the temporary folder is writable");
         let topic = format!("write-{name}");
         broker().await.create_topic(&topic, 1).await;
-        add(folder.path(), &[("in".to_owned(), vec![json!({"k": "a", "v": 1})])].into(), 0).await;
+        add_rows(folder.path(), &[("in".to_owned(), vec![json!({"k": "a", "v": 1})])].into(), 0).await;
         let schema = json!({"k": "string", "v": "int"});
         let source = json!({"path": folder.path().join("in"), "format": "json", "schema": schema});
         settings["topic"] = topic.clone().into();
@@ -141,7 +143,7 @@ async fn messages_are_written() {
 
 /// Several topics by name and by pattern, and a static topic that is read again for each batch.
 #[tokio::test(flavor = "multi_thread")]
-async fn topics_are_read() {
+async fn several_topics_and_static_topics_are_read() {
     for topic in ["many-1", "many-2", "looked-up"] {
         broker().await.create_topic(topic, 2).await;
         let message = format!(r#"{{"k": "it", "v": "{topic}"}}"#);
@@ -149,7 +151,7 @@ async fn topics_are_read() {
     }
     let found =
         [json!({"topics": ["many-1", "many-2"]}), json!({"topicPattern": "many-[0-9]"})].map(async |which| {
-            let folder = TempDir::new().expect("there is room");
+            let folder = TempDir::new().expect("the temporary folder is writable");
             let kafka = |mut it: Value, address: &str| {
                 it["servers"] = address.into();
                 it["schema"] = json!({"k": "string", "v": "string"});
