@@ -29,6 +29,11 @@ pub fn server_options(name: &str) -> dcp_server::Options {
     dcp_server::Options::new(dcp_server::Tokens::new(&[token]).expect("the token is valid"))
 }
 
+/// Returns the `OpenAPI` document of all that dcp serves, as `dcp up` serves it.
+pub fn openapi() -> String {
+    dcp_server::rest::document([dcp_runner::rest::document(), dcp_reconciler::rest::document()])
+}
+
 /// Returns the root folder of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()

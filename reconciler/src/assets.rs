@@ -104,41 +104,54 @@ pub fn canonical(asset: &str) -> Result<String> {
     Ok(format!("{kind}:{name}"))
 }
 
+/// A field of a report that is invalid, and the rule that it breaks.
+#[derive(Debug)]
+pub(crate) struct InvalidField {
+    pub(crate) name: &'static str,
+    pub(crate) message: String,
+}
+
 impl NewCompletions {
     /// Checks the report, and returns it with canonical names of assets.
     pub(crate) fn checked(&self) -> Result<Self> {
+        if let Some(InvalidField { message, .. }) = self.invalid_field() {
+            return Err(Error::Invalid(message));
+        }
+        let mut seen = BTreeSet::new();
+        let mut all = self.assets.iter().map(|it| canonical(it)).collect::<Result<Vec<_>>>()?;
+        all.retain(|it| seen.insert(it.clone()));
+        Ok(Self { assets: all, ..self.clone() })
+    }
+
+    /// Returns the first field that is invalid.
+    pub(crate) fn invalid_field(&self) -> Option<InvalidField> {
         let Self { assets, partition, run, job, origin } = self;
+        let invalid = |name, message: String| Some(InvalidField { name, message });
         if assets.is_empty() || assets.len() > MAX_ITEMS as usize {
-            return Err(Error::Invalid(format!(
-                "1 to {MAX_ITEMS} assets are completed at once, not {}",
-                assets.len()
-            )));
+            let message = format!("1 to {MAX_ITEMS} assets are completed at once, not {}", assets.len());
+            return invalid("assets", message);
         }
         if partition.len() > 500 || partition.contains(char::is_control) {
-            let why = "a partition is of at most 500 bytes, and without control characters";
-            return Err(Error::Invalid(why.to_owned()));
+            let message = "a partition is of at most 500 bytes, and without control characters";
+            return invalid("partition", message.to_owned());
         }
         let visible = |text: &str, most| {
             (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if !visible(run, 128) {
-            return Err(Error::Invalid(
-                "what a run is called is of 1 to 128 visible ASCII characters".to_owned(),
-            ));
+            return invalid("run", "the id of a run is of 1 to 128 visible ASCII characters".to_owned());
         }
         if !visible(origin, 64) {
-            return Err(Error::Invalid("an origin is of 1 to 64 visible ASCII characters".to_owned()));
+            return invalid("origin", "an origin is of 1 to 64 visible ASCII characters".to_owned());
         }
         let is_job = |job: &String| {
             let parts = job.split_once('/');
             parts.is_some_and(|(domain, name)| Domain::parse(domain).is_ok() && Name::parse(name).is_ok())
         };
         if !job.as_ref().is_none_or(is_job) {
-            return Err(Error::Invalid("a job is given as `domain/name`".to_owned()));
+            return invalid("job", "a job is given as `domain/name`".to_owned());
         }
-        let mut seen = BTreeSet::new();
-        let mut all = assets.iter().map(|it| canonical(it)).collect::<Result<Vec<_>>>()?;
-        all.retain(|it| seen.insert(it.clone()));
-        Ok(Self { assets: all, ..self.clone() })
+        let wrong = assets.iter().find_map(|it| canonical(it).err())?;
+        invalid("assets", wrong.to_string())
     }
 }

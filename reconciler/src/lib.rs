@@ -2,8 +2,8 @@
 //!
 //! [`plan`] is pure: it compares desired with applied primitives. [`registry`] stores the applied [`state`],
 //! [`publish`] writes the folder of DAG files, and [`apply`] changes both as a plan says. [`reconcile`] keeps
-//! continuous jobs as declared, and [`assets`] stores completions of data. [`service`] serves all of it as a control
-//! plane.
+//! continuous jobs as declared, and [`assets`] stores completions of data. [`service`] and [`rest`] serve all of it
+//! as a control plane.
 
 pub mod apply;
 pub mod assets;
@@ -12,6 +12,7 @@ pub mod plan;
 pub mod publish;
 pub mod reconcile;
 pub mod registry;
+pub mod rest;
 pub mod service;
 pub mod state;
 mod wire;

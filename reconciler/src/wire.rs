@@ -1,9 +1,9 @@
 //! Converts between types of the registry and messages of `dcp.control.v1`, for client and server.
 
 pub(crate) mod assets;
+pub(crate) mod error;
 pub(crate) mod job_status;
 pub(crate) mod jobs;
-pub(crate) mod status;
 
 use std::collections::BTreeMap;
 

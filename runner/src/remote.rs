@@ -15,11 +15,11 @@ use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Run
 use crate::execution::{Id, Transition};
 use crate::request::Submit;
 use crate::results::Format;
-use crate::wire::{self, status};
+use crate::wire::{self, error};
 
 pub use dcp_server::client::Options;
 
-const SERVICE: Service = Service { name: "Runner", domain: status::DOMAIN };
+const SERVICE: Service = Service { name: "Runner", domain: error::DOMAIN };
 
 /// Maximum size of a message: a page of executions, each with its history.
 const MAX_MESSAGE_BYTES: usize = 64 << 20;
@@ -34,9 +34,7 @@ pub struct Remote {
 impl From<CallError> for Error {
     fn from(fault: CallError) -> Self {
         match fault {
-            CallError::Rejected(status) => {
-                status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
-            }
+            CallError::Rejected(error) => Self::from(*error),
             CallError::Invalid(message) => Error::Invalid { field: "server".to_owned(), message },
             CallError::Denied(why) => Error::Denied(why),
             CallError::Unavailable(why) => Error::Unavailable(why),

@@ -1,61 +1,54 @@
 //! A Runner over REST: JSON over HTTP, with an `OpenAPI` document of the interface.
 //!
-//! It only converts: requests become calls of [`crate::api`], and results become responses. [`dcp_server`] serves it
-//! beside the gRPC service, with the same tokens, limits and log. Unknown fields and parameters are rejected by name,
-//! because they may be misspelt.
+//! It only converts: requests become calls of [`crate::api`], and results become responses. [`dcp_server::rest`] has the
+//! parts that all interfaces share.
 
 mod document;
 mod error;
 mod request;
 mod response;
-mod streamed;
 mod types;
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use dcp_server::offload;
+use dcp_server::rest::{
+    Api, Body, Call, CommonErrors, ErrorBody, FIRST_PIECE_TIMEOUT, Interface, KEEP_ALIVE_INTERVAL, Query,
+    StreamFormat, check_first_piece, encode_values, json, prefers, respond,
+};
+use dcp_server::{ServiceError, offload};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::header::{ACCEPT, LOCATION};
+use http::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::{LogRequest, Runner};
-use crate::page;
 use crate::results::Format;
-use error::{CommonErrors, ErrorResponse, JobErrors};
-use request::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
+use crate::{page, wire};
+use error::JobErrors;
+use request::{Job, ListQuery, LogsQuery, ResultQuery, StepsQuery, Submit};
 use response::{Execution, LogLine, Page, Row, Step};
-use streamed::{
-    FIRST_PIECE_TIMEOUT, KEEP_ALIVE_INTERVAL, StreamFormat, check_first_piece, encode_values, prefers,
-};
 
 pub use document::document;
 
-/// Maximum size of a body: a job with its SQL.
-const MAX_BODY_BYTES: usize = 4 << 20;
+/// The Runner that an interface is of.
+#[derive(Debug, Clone)]
+struct Served(Arc<dyn Runner>);
 
-type RunnerState = State<Arc<dyn Runner>>;
+impl Interface for Served {
+    const DOMAIN: &'static str = wire::error::DOMAIN;
+}
 
-/// Returns all routes, for a server.
-pub fn router(runner: Arc<dyn Runner>) -> Router {
-    let document = document();
-    let (router, _) = routes().split_for_parts();
-    router
-        .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(runner)
+/// Returns the interface of a Runner.
+pub fn api(runner: Arc<dyn Runner>) -> Api {
+    Api::new(routes(), document(), Served(runner))
 }
 
 /// Returns the routes and their part of the document, from one list.
-fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
-    OpenApiRouter::with_openapi(document::base())
+fn routes() -> OpenApiRouter<Served> {
+    OpenApiRouter::with_openapi(document::tags())
         .routes(routes!(submit, list))
         .routes(routes!(check))
         .routes(routes!(cancel))
@@ -84,23 +77,27 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
             )),
         (status = 200, description = "It was known by its token", body = Execution,
             headers(("Location" = String, description = "Where it can be asked for"))),
-        (status = 404, description = "The job that is referred to is not applied", body = error::ErrorBody),
-        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = error::ErrorBody),
-        (status = 413, description = "The body is larger than 4 MiB", body = error::ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = error::ErrorBody),
+        (status = 404, description = "The job that is referred to is not applied", body = ErrorBody),
+        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = ErrorBody),
+        (status = 413, description = "The body is larger than 4 MiB", body = ErrorBody),
+        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
         CommonErrors
     ),
     tag = "jobs"
 )]
-async fn submit(State(runner): RunnerState, call: Call, Body(body): Body) -> Result<Response, ErrorResponse> {
+async fn submit(
+    State(Served(runner)): State<Served>,
+    call: Call,
+    body: Body,
+) -> Result<Response, ServiceError> {
     let by = call.by.clone();
-    let request = offload(body.len(), move || request::json::<Submit>(&body)?.by(by)).await?;
+    let request = offload(body.len(), move || body.parse::<Submit>()?.by(by)).await?;
     let submitted = runner.submit(request).await?;
     let id = submitted.record.id();
-    call.note(id);
+    call.note(id.as_str());
     let status = if submitted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(LOCATION, format!("/api/v1/job/{id}"))];
-    Ok((status, location, response::json(&Execution::from(submitted.record))).into_response())
+    Ok((status, location, json(&Execution::from(submitted.record))).into_response())
 }
 
 /// Lists jobs, the newest first
@@ -111,14 +108,17 @@ async fn submit(State(runner): RunnerState, call: Call, Body(body): Body) -> Res
     responses((status = 200, description = "A page of them", body = Page), CommonErrors),
     tag = "jobs"
 )]
-async fn list(State(runner): RunnerState, Query(query): Query<ListQuery>) -> Result<Response, ErrorResponse> {
+async fn list(
+    State(Served(runner)): State<Served>,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, ServiceError> {
     let (filter, before, size) = query.split()?;
     let found = runner.list(&filter, before.as_ref(), size).await?;
     let weight = page::estimated_bytes(&found);
     let next_page = page::next(&found, size);
     let write = move || {
         let jobs = found.into_iter().map(Execution::from).collect();
-        response::json(&Page { jobs, next_page })
+        json(&Page { jobs, next_page })
     };
     Ok(offload(weight, write).await)
 }
@@ -135,8 +135,8 @@ async fn list(State(runner): RunnerState, Query(query): Query<ListQuery>) -> Res
     ),
     tag = "jobs"
 )]
-async fn check(State(runner): RunnerState, Job { id }: Job) -> Result<Response, ErrorResponse> {
-    Ok(response::json(&Execution::from(runner.check(&id).await?)))
+async fn check(State(Served(runner)): State<Served>, Job { id }: Job) -> Result<Response, ServiceError> {
+    Ok(json(&Execution::from(runner.check(&id).await?)))
 }
 
 /// Stops a job
@@ -153,8 +153,12 @@ async fn check(State(runner): RunnerState, Job { id }: Job) -> Result<Response, 
     ),
     tag = "jobs"
 )]
-async fn cancel(State(runner): RunnerState, call: Call, Job { id }: Job) -> Result<Response, ErrorResponse> {
-    Ok(response::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
+async fn cancel(
+    State(Served(runner)): State<Served>,
+    call: Call,
+    Job { id }: Job,
+) -> Result<Response, ServiceError> {
+    Ok(json(&Execution::from(runner.cancel(&id, &call.by).await?)))
 }
 
 /// Returns the log of a job's driver
@@ -174,23 +178,20 @@ async fn cancel(State(runner): RunnerState, call: Call, Job { id }: Job) -> Resu
     tag = "parts"
 )]
 async fn logs(
-    State(runner): RunnerState,
+    State(Served(runner)): State<Served>,
     Job { id }: Job,
     Query(query): Query<LogsQuery>,
     headers: HeaderMap,
-) -> Result<Response, ErrorResponse> {
+) -> Result<Response, ServiceError> {
     runner.check(&id).await?;
     let parts = check_first_piece(runner.logs(&id, LogRequest::from(query)), FIRST_PIECE_TIMEOUT).await?;
     let format = StreamFormat::Lines;
     if prefers(headers.get(ACCEPT), format.content_type()) {
         let parts = parts.map_ok(LogLine::from);
-        return Ok(streamed::respond(
-            format.content_type(),
-            encode_values(parts, format, KEEP_ALIVE_INTERVAL),
-        ));
+        return Ok(respond(format.content_type(), encode_values("part", parts, format, KEEP_ALIVE_INTERVAL)));
     }
     let bytes = parts.map_ok(|part| part.bytes);
-    Ok(streamed::respond("text/plain; charset=utf-8", bytes))
+    Ok(respond("text/plain; charset=utf-8", bytes))
 }
 
 /// Streams the steps of a job, which are its transitions between phases
@@ -210,11 +211,11 @@ async fn logs(
     tag = "parts"
 )]
 async fn steps(
-    State(runner): RunnerState,
+    State(Served(runner)): State<Served>,
     Job { id }: Job,
     Query(query): Query<StepsQuery>,
     headers: HeaderMap,
-) -> Result<Response, ErrorResponse> {
+) -> Result<Response, ServiceError> {
     runner.check(&id).await?;
     let from = query.from();
     let steps = check_first_piece(runner.watch(&id, from), FIRST_PIECE_TIMEOUT).await?;
@@ -222,7 +223,7 @@ async fn steps(
     let numbered = (from..).map(|number| number as u64);
     let steps = futures_util::stream::iter(numbered).zip(steps);
     let steps = steps.map(|(number, step)| step.map(|step| Step::of(number, step)));
-    Ok(streamed::respond(format.content_type(), encode_values(steps, format, KEEP_ALIVE_INTERVAL)))
+    Ok(respond(format.content_type(), encode_values("step", steps, format, KEEP_ALIVE_INTERVAL)))
 }
 
 /// Returns the rows that a job's SQL returned
@@ -237,33 +238,22 @@ async fn steps(
     responses(
         (status = 200, description = "All rows, as an array or as one Avro object container file",
             content((Vec<Row> = "application/json"), (String = "avro/binary"))),
-        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = error::ErrorBody),
+        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = ErrorBody),
         JobErrors,
         CommonErrors
     ),
     tag = "parts"
 )]
 async fn result(
-    State(runner): RunnerState,
+    State(Served(runner)): State<Served>,
     Job { id }: Job,
     Query(query): Query<ResultQuery>,
     headers: HeaderMap,
-) -> Result<Response, ErrorResponse> {
+) -> Result<Response, ServiceError> {
     let format = query.format(headers.get(ACCEPT));
     let content_type = match format {
-        Format::Avro => streamed::AVRO,
+        Format::Avro => request::AVRO,
         Format::Json => "application/json",
     };
-    Ok(streamed::respond(
-        content_type,
-        check_first_piece(runner.result(&id, format), FIRST_PIECE_TIMEOUT).await?,
-    ))
-}
-
-async fn unknown_path(method: Method, uri: Uri) -> ErrorResponse {
-    ErrorResponse::no_such_path(&method, &uri)
-}
-
-async fn not_allowed(method: Method, uri: Uri) -> ErrorResponse {
-    ErrorResponse::not_allowed(&method, &uri)
+    Ok(respond(content_type, check_first_piece(runner.result(&id, format), FIRST_PIECE_TIMEOUT).await?))
 }

@@ -17,7 +17,7 @@ use crate::execution::Id;
 use crate::page;
 use crate::request::MAX_KEY_BYTES;
 use crate::results::Format;
-use crate::wire::{self, DefinitionCache, status};
+use crate::wire::{self, DefinitionCache};
 
 /// Maximum size of a message: a job with its SQL.
 const MAX_MESSAGE_BYTES: usize = 4 << 20;
@@ -61,7 +61,7 @@ impl runner_server::Runner for Service {
         let read =
             offload(definition_bytes(&message), move || wire::read_submit(message, by, &definitions)).await;
         let submit = read.map_err(|what| invalid("job", what))?;
-        let submitted = self.runner.submit(submit).await.map_err(|error| status::of(&error))?;
+        let submitted = self.runner.submit(submit).await?;
         note(noted.as_ref(), submitted.record.id());
         let execution = Some(wire::record(&submitted.record));
         Ok(Response::new(proto::SubmitResponse { execution, fresh: submitted.fresh }))
@@ -69,14 +69,14 @@ impl runner_server::Runner for Service {
 
     async fn check(&self, request: Request<proto::CheckRequest>) -> GrpcResult<proto::CheckResponse> {
         let id = execution_id(&request, &request.get_ref().id)?;
-        let record = self.runner.check(&id).await.map_err(|error| status::of(&error))?;
+        let record = self.runner.check(&id).await?;
         Ok(Response::new(proto::CheckResponse { execution: Some(wire::record(&record)) }))
     }
 
     async fn cancel(&self, request: Request<proto::CancelRequest>) -> GrpcResult<proto::CancelResponse> {
         let id = execution_id(&request, &request.get_ref().id)?;
         let by = caller(&request)?;
-        let record = self.runner.cancel(&id, &by).await.map_err(|error| status::of(&error))?;
+        let record = self.runner.cancel(&id, &by).await?;
         Ok(Response::new(proto::CancelResponse { execution: Some(wire::record(&record)) }))
     }
 
@@ -95,8 +95,7 @@ impl runner_server::Runner for Service {
         };
         let size = if page_size == 0 { page::DEFAULT_SIZE } else { page_size.min(page::MAX_SIZE) };
         let filter = Filter { scope, domain, name, phases };
-        let found = self.runner.list(&filter, before.as_ref(), size).await;
-        let found = found.map_err(|error| status::of(&error))?;
+        let found = self.runner.list(&filter, before.as_ref(), size).await?;
         let next_page = page::next(&found, size).unwrap_or_default();
         let executions =
             offload(page::estimated_bytes(&found), move || found.iter().map(wire::record).collect()).await;
@@ -109,7 +108,7 @@ impl runner_server::Runner for Service {
             return Err(invalid("after", format!("`after` has to be {MAX_KEY_BYTES} bytes at most")));
         }
         let size = if page_size == 0 { page::MAX_SIZE } else { page_size.min(page::MAX_SIZE) };
-        let found = self.runner.holders(&after, size).await.map_err(|error| status::of(&error))?;
+        let found = self.runner.holders(&after, size).await?;
         let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
         let next = found.last().filter(|_| full).map(|last| last.key.clone()).unwrap_or_default();
         Ok(Response::new(proto::HoldersResponse { holders: found.iter().map(wire::holder).collect(), next }))
@@ -119,10 +118,10 @@ impl runner_server::Runner for Service {
         let id = execution_id(&request, &request.get_ref().id)?;
         let from = usize::try_from(request.get_ref().from).unwrap_or(usize::MAX);
         // An unknown id fails the call itself, instead of its stream.
-        self.runner.check(&id).await.map_err(|error| status::of(&error))?;
+        self.runner.check(&id).await?;
         let steps = self.runner.watch(&id, from).map(|step| match step {
             Ok(step) => Ok(proto::WatchResponse { transition: Some(wire::transition(&step)) }),
-            Err(error) => Err(status::of(&error)),
+            Err(error) => Err(error.into()),
         });
         Ok(Response::new(steps.boxed()))
     }
@@ -130,16 +129,15 @@ impl runner_server::Runner for Service {
     async fn logs(&self, request: Request<proto::LogsRequest>) -> GrpcResult<Self::LogsStream> {
         let id = execution_id(&request, &request.get_ref().id)?;
         let proto::LogsRequest { id: _, attempt, cursor, follow } = request.into_inner();
-        self.runner.check(&id).await.map_err(|error| status::of(&error))?;
-        let after = cursor.parse().map_err(|error: dcp_gateway::Error| {
-            status::of(&Error::Invalid { field: "cursor".to_owned(), message: error.to_string() })
-        })?;
+        self.runner.check(&id).await?;
+        let after =
+            cursor.parse().map_err(|error: dcp_gateway::Error| invalid("cursor", error.to_string()))?;
         let request = LogRequest { attempt, after, follow };
         let parts = self.runner.logs(&id, request).map(|part| match part {
             Ok(LogPart { attempt, next, bytes }) => {
                 Ok(proto::LogsResponse { attempt, cursor: next.as_str().to_owned(), data: bytes })
             }
-            Err(error) => Err(status::of(&error)),
+            Err(error) => Err(error.into()),
         });
         Ok(Response::new(parts.boxed()))
     }
@@ -167,7 +165,7 @@ where
     T: Send + 'static,
     R: Send + 'static,
 {
-    let mut parts = parts.map(move |part| part.map(&respond).map_err(|error| status::of(&error))).boxed();
+    let mut parts = parts.map(move |part| part.map(&respond).map_err(Status::from)).boxed();
     match parts.next().await {
         Some(Err(status)) => Err(status),
         first => Ok(Response::new(stream::iter(first).chain(parts).boxed())),
@@ -203,5 +201,5 @@ fn note(noted: Option<&CallNotes>, id: &Id) {
 }
 
 fn invalid(field: &str, message: String) -> Status {
-    status::of(&Error::Invalid { field: field.to_owned(), message })
+    Error::Invalid { field: field.to_owned(), message }.into()
 }

@@ -1,6 +1,6 @@
 //! Conversions between the Runner's types and the messages of `dcp.runner.v1`, for client and server.
 
-pub(crate) mod status;
+pub(crate) mod error;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status, TimeoutExpired};
-use tonic_types::StatusExt as _;
 
 pub use bearer::Bearer;
+
+use crate::error::ServiceError;
 
 /// Address, credentials and timeouts of a client.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub struct Service {
 #[derive(Debug)]
 pub enum CallError {
     /// The service rejected the request, with a reason.
-    Rejected(Box<Status>),
+    Rejected(Box<ServiceError>),
     /// The URL can't be an address of such a service, or another service answers there.
     Invalid(String),
     Denied(String),
@@ -159,14 +160,14 @@ impl Client {
     pub fn call_error(&self, status: &Status) -> CallError {
         let Service { name, domain } = self.service;
         let url = &self.url;
-        if let Some(info) = status.get_details_error_info().filter(|info| info.domain == domain) {
-            let why = status.message();
-            return match info.reason.as_str() {
+        if let Some(error) = ServiceError::read(status, domain) {
+            let why = &error.message;
+            return match error.reason.as_ref() {
                 "DENIED" | "UNAUTHENTICATED" => CallError::Denied(format!(
                     "`{url}` refuses the call: {why}; see that the token is one of its own"
                 )),
                 "UNAVAILABLE" => CallError::Unavailable(format!("`{url}` can't do it now: {why}")),
-                _ => CallError::Rejected(Box::new(status.clone())),
+                _ => CallError::Rejected(Box::new(error)),
             };
         }
         let why = if status.source().is_some() { root_cause(status) } else { status.message().to_owned() };

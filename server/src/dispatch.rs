@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::IntoResponse as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response};
 use jiff::Timestamp;
@@ -16,10 +17,11 @@ use tower_service::Service as _;
 
 use crate::access::Access;
 use crate::caller::Caller;
+use crate::error::ServiceError;
 use crate::log::{CallGuard, Entry, GuardedBody, HTTP, Log};
 use crate::pages::{self, Page};
 use crate::ready::ReadinessCheck;
-use crate::status;
+use crate::services;
 use crate::usage::Usage;
 
 /// Maximum length of a path or a method in the log.
@@ -110,7 +112,7 @@ impl Dispatcher {
         }
         let (Caller(name), permit) = match self.admit(&request, &connection.authentication, service) {
             Ok(admitted) => admitted,
-            Err(status) => return Ok(entry.follow(error_response(&interface, &status), &http_method, None)),
+            Err(error) => return Ok(entry.follow(error_response(&interface, error), &http_method, None)),
         };
         let guard = CallGuard { _permit: permit, _call: connection.usage.begin_call() };
         entry.notes.by(&name);
@@ -134,7 +136,7 @@ impl Dispatcher {
                 let message = format!("the call took longer than {time:?}, which is all that it may take");
                 error_response(
                     &interface,
-                    &status::error_status(Code::DeadlineExceeded, domain(service), "TOO_LATE", message),
+                    ServiceError::new(Code::DeadlineExceeded, domain(service), "TOO_LATE", message),
                 )
             }
         };
@@ -177,35 +179,35 @@ impl Dispatcher {
         request: &Request<B>,
         authentication: &Authentication,
         service: &'static str,
-    ) -> Result<(Caller, OwnedSemaphorePermit), Status> {
+    ) -> Result<(Caller, OwnedSemaphorePermit), ServiceError> {
         let caller = match (authentication, &self.access) {
             (Authentication::PeerCredentials(caller), _) => Ok(caller.clone()),
             (Authentication::Token, Some(access)) => access.caller(request),
             (Authentication::Token, None) => Err("this server has no tokens"),
         };
         let caller = caller.map_err(|why| {
-            status::error_status(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why)
+            ServiceError::new(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why)
         })?;
         let path = request.uri().path();
-        let is_streaming = self.streaming_suffixes.iter().any(|end| path.ends_with(end));
-        let permits = if is_streaming { &self.streaming_permits } else { &self.call_permits };
+        let is_long_lived = services::is_long_lived(&self.streaming_suffixes, path);
+        let permits = if is_long_lived { &self.streaming_permits } else { &self.call_permits };
         let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| {
             let busy = "too many concurrent calls; retry, or raise --max-calls";
-            status::error_status(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
+            ServiceError::new(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
         })?;
         Ok((caller, permit))
     }
 }
 
-fn error_response(interface: &Interface, status: &Status) -> Response<Body> {
+fn error_response(interface: &Interface, error: ServiceError) -> Response<Body> {
     match interface {
-        Interface::Grpc(_) => status.clone().into_http(),
-        Interface::Rest(_) => status::to_http(status).map(Body::new),
+        Interface::Grpc(_) => Status::from(error).into_http(),
+        Interface::Rest(_) => error.into_response().map(Body::new),
     }
 }
 
 /// Returns the protocol of a service, which defines the reasons of its errors.
-fn domain(service: &str) -> &str {
+fn domain(service: &'static str) -> &'static str {
     service.rsplit_once('.').map_or("dcp", |(package, _)| package)
 }
 
@@ -218,7 +220,7 @@ const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
 /// Returns true if a path belongs to a service that needs no token.
 fn is_public(path: &str) -> bool {
-    [crate::services::HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"]
+    [services::HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"]
         .iter()
         .any(|name| is_call_of(path, name))
 }

@@ -61,6 +61,11 @@ impl Services {
         services
     }
 
+    /// Returns true if calls of a path have the limit of long-lived calls.
+    pub fn is_long_lived(&self, path: &str) -> bool {
+        is_long_lived(&self.streaming_suffixes, path)
+    }
+
     /// Sets a check of a dependency, such as `database`. The server is ready while it succeeds.
     #[must_use]
     pub fn ready<F>(self, dependency: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
@@ -75,4 +80,8 @@ impl Services {
     pub fn rest(self, router: Router) -> Self {
         Self { rest: Some(router), ..self }
     }
+}
+
+pub(crate) fn is_long_lived(suffixes: &[&str], path: &str) -> bool {
+    suffixes.iter().any(|end| path.ends_with(end))
 }

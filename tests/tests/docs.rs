@@ -114,7 +114,7 @@ fn generated_files_are_up_to_date() {
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),
-        ("schemas/runner.json", dcp_runner::rest::document()),
+        ("schemas/api.json", dcp_tests::openapi()),
     ]
     .map(|(path, text)| (path, text.into_bytes()))
     .into_iter()

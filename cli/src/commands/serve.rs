@@ -12,11 +12,13 @@ use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::rest::ControlPlane;
 use dcp_reconciler::service;
 use dcp_runner::api::{self, Runner};
 use dcp_runner::in_process::{InProcessRunner, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
+use dcp_server::rest::Api;
 use dcp_server::{Access, Call, Listeners, Log, Login, Options, Services, Tls, Token, Tokens, Unix};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
@@ -50,10 +52,8 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         };
         let local_jobs = open_stores(database, executions).await?;
         let registry = local_jobs.registry.clone();
-        let services = Services::new(dcp_proto::DESCRIPTORS);
-        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
-        let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_jobs(services, Arc::new(local_jobs), Timestamp::now);
+        let (services, api) = add_control_plane(Services::new(dcp_proto::DESCRIPTORS), local_jobs);
+        let services = services.rest(api.into_router());
         let applied = registry.clone();
         let services = services.ready("database", move || {
             let applied = applied.clone();
@@ -69,6 +69,21 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
 fn remote_runner(url: &str) -> Result<dcp_runner::remote::Remote, Failure> {
     let remote = dcp_runner::remote::Remote::new(crate::control::remote_options(url, None)?);
     remote.map_err(|error| runs::failed(&error))
+}
+
+/// Adds the services of a control plane, and returns its REST interface.
+pub(super) fn add_control_plane(services: Services, local_jobs: LocalJobs) -> (Services, Api) {
+    let (registry, clock) = (local_jobs.registry.clone(), Timestamp::now);
+    let plane = ControlPlane {
+        registry: Arc::new(registry.clone()),
+        jobs: Arc::new(local_jobs),
+        assets: Arc::new(registry),
+        clock,
+    };
+    let services = service::add(services, Arc::clone(&plane.registry), service::Options::default());
+    let services = service::add_assets(services, Arc::clone(&plane.assets), clock);
+    let services = service::add_jobs(services, Arc::clone(&plane.jobs), clock);
+    (services, dcp_reconciler::rest::api(plane))
 }
 
 /// Opens the stores of a control plane: the registry, and the state of continuous jobs.
@@ -162,8 +177,8 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
-        let services =
-            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
+        let services = dcp_runner::service::add(services, Arc::clone(&runner))
+            .rest(dcp_runner::rest::api(runner).into_router());
         let runs = in_process_runner.store().clone();
         let services = services.ready("database", move || {
             let runs = runs.clone();

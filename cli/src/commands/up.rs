@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use dcp_reconciler::reconcile::{Executions, LocalJobs, store};
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::service;
 use dcp_runner::api::Runner;
 use dcp_server::Services;
 use dcp_workspace::FOLDER;
@@ -59,20 +58,18 @@ pub(super) fn run(
                 home.root.join(FOLDER).display()
             )?;
         }
-        let services = Services::new(dcp_proto::DESCRIPTORS);
-        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let job_store = store.clone();
         let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
         let executions = Executions::Runner(Arc::clone(&runner));
         let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
-        let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_jobs(services, Arc::new(local_jobs.clone()), Timestamp::now);
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let (services, control) = serve::add_control_plane(services, local_jobs.clone());
         let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
         let reconciling = tokio::spawn(reconciler.run(stopping));
-        let services =
-            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
+        let services = dcp_runner::service::add(services, Arc::clone(&runner));
+        let services = services.rest(dcp_runner::rest::api(runner).merge(control).into_router());
         let (applied, runs) = (registry.clone(), in_process_runner.store().clone());
         let services = services.ready("database", move || {
             let (applied, runs) = (applied.clone(), runs.clone());

@@ -16,11 +16,11 @@ use tonic::{Status, Streaming};
 
 use super::{Error, Registry, Result};
 use crate::state::{Applied, Commit, Head, Revision, Scope, State};
-use crate::wire::{self, status};
+use crate::wire::{self, error};
 
 pub use dcp_server::client::Options;
 
-const SERVICE: Service = Service { name: "control plane", domain: status::DOMAIN };
+const SERVICE: Service = Service { name: "control plane", domain: error::DOMAIN };
 
 /// A control plane. Nothing is sent before the first call.
 #[derive(Debug, Clone)]
@@ -42,9 +42,7 @@ const SERIALS_PER_CALL: usize = 1_000;
 impl From<CallError> for Error {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::Rejected(status) => {
-                status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
-            }
+            CallError::Rejected(error) => Self::from(*error),
             CallError::Invalid(why) => Error::Invalid(why),
             CallError::Denied(why) => Error::Denied(why),
             CallError::Unavailable(why) => Error::Unavailable(why),

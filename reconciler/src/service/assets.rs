@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::read_scope;
 use crate::assets::Assets as AssetStore;
-use crate::wire::{assets as wire, status};
+use crate::wire::{assets as wire, error};
 
 /// Assets in one message.
 const ASSETS_PER_MESSAGE: usize = 500;
@@ -33,11 +33,10 @@ impl assets_server::Assets for AssetsService {
         request: Request<proto::CompleteRequest>,
     ) -> GrpcResult<proto::CompleteResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let new = wire::read_new_completions(request.into_inner());
-        let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await;
-        let completions = completions.map_err(|error| status::of(&error))?;
+        let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await?;
         let completions = completions.into_iter().map(wire::completion).collect();
         Ok(Response::new(proto::CompleteResponse { completions }))
     }
@@ -48,8 +47,8 @@ impl assets_server::Assets for AssetsService {
     ) -> GrpcResult<proto::CompletionsResponse> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let proto::CompletionsRequest { after, asset, limit, .. } = request.into_inner();
-        let page = self.assets.completions(&scope, after, asset.as_deref(), limit).await;
-        Ok(Response::new(wire::page(page.map_err(|error| status::of(&error))?)))
+        let page = self.assets.completions(&scope, after, asset.as_deref(), limit).await?;
+        Ok(Response::new(wire::page(page)))
     }
 
     async fn completed(
@@ -57,7 +56,7 @@ impl assets_server::Assets for AssetsService {
         request: Request<proto::CompletedRequest>,
     ) -> GrpcResult<Self::CompletedStream> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
-        let all = self.assets.completed(&scope).await.map_err(|error| status::of(&error))?;
+        let all = self.assets.completed(&scope).await?;
         let all: Vec<_> = all.into_iter().map(wire::completed).collect();
         let parts: Vec<_> = all
             .chunks(ASSETS_PER_MESSAGE)

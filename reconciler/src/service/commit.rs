@@ -8,7 +8,7 @@ use tonic::{Status, Streaming};
 use super::Limits;
 use super::request::{invalid, scope};
 use crate::state::{Change, Commit, Scope};
-use crate::wire::{self, status};
+use crate::wire::{self, error};
 
 /// Reads the commit of a client. The caller fills in the author and the time.
 pub(super) async fn read(
@@ -22,7 +22,7 @@ pub(super) async fn read(
     let scope = scope(&name)?;
     if announced > limits.changes {
         let limit = limits.changes;
-        return Err(status::too_large(format!(
+        return Err(error::too_large(format!(
             "the commit has {announced} changes, and {limit} may be in one"
         )));
     }
@@ -59,8 +59,8 @@ fn bytes_left_after(change: &proto::Change, bytes_left: usize, limits: &Limits) 
     let bytes = change.body.as_ref().map_or(0, |body| body.text.len());
     if bytes > limits.body {
         let limit = limits.body;
-        return Err(status::too_large(format!("a body has {bytes} bytes, and {limit} may be in one")));
+        return Err(error::too_large(format!("a body has {bytes} bytes, and {limit} may be in one")));
     }
-    let full = || status::too_large(format!("the commit's bodies have more than {} bytes", limits.commit));
+    let full = || error::too_large(format!("the commit's bodies have more than {} bytes", limits.commit));
     bytes_left.checked_sub(bytes).ok_or_else(full)
 }

@@ -16,9 +16,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::request::{at_most, invalid, read_scope};
 use super::{Limits, commit};
-use crate::registry::{Registry, Result};
+use crate::registry::Registry;
 use crate::state::{Head, State};
-use crate::wire::{self, status};
+use crate::wire::{self, error};
 
 /// Entries in one message of a state.
 const ENTRIES_PER_MESSAGE: usize = 2_000;
@@ -46,14 +46,14 @@ impl control_server::Control for ControlService {
 
     async fn state(&self, request: Request<StateRequest>) -> GrpcResult<Self::StateStream> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
-        let state = self.registry.state(&scope).await.map_err(|error| status::of(&error))?;
+        let state = self.registry.state(&scope).await?;
         Ok(Response::new(parts(state)))
     }
 
     async fn state_at(&self, request: Request<StateAtRequest>) -> GrpcResult<Self::StateAtStream> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let StateAtRequest { serial, .. } = request.into_inner();
-        let state = self.registry.state_at(&scope, serial).await.map_err(|error| status::of(&error))?;
+        let state = self.registry.state_at(&scope, serial).await?;
         Ok(Response::new(parts(state)))
     }
 
@@ -68,7 +68,7 @@ impl control_server::Control for ControlService {
         let registry = Arc::clone(&self.registry);
         let fetch = move |some: Vec<Fingerprint>| {
             let (registry, scope) = (Arc::clone(&registry), scope.clone());
-            async move { registry.bodies(&scope, &some).await.map_err(|error| status::of(&error)) }
+            async move { registry.bodies(&scope, &some).await.map_err(Status::from) }
         };
         let parts = stream::iter(some).then(fetch).flat_map(|texts| match texts {
             Ok(texts) => {
@@ -82,8 +82,7 @@ impl control_server::Control for ControlService {
     async fn revisions(&self, request: Request<RevisionsRequest>) -> GrpcResult<RevisionsResponse> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.parse::<Address>().map_err(invalid)?;
-        let revisions =
-            self.registry.revisions(&scope, &address).await.map_err(|error| status::of(&error))?;
+        let revisions = self.registry.revisions(&scope, &address).await?;
         Ok(Response::new(RevisionsResponse {
             revisions: revisions.into_iter().map(wire::revision).collect(),
         }))
@@ -92,21 +91,19 @@ impl control_server::Control for ControlService {
     async fn history(&self, request: Request<HistoryRequest>) -> GrpcResult<HistoryResponse> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let HistoryRequest { before, limit, .. } = request.into_inner();
-        let applied = self.registry.history(&scope, before, limit.min(MAX_COMMITS)).await;
-        let applied = applied.map_err(|error| status::of(&error))?;
+        let applied = self.registry.history(&scope, before, limit.min(MAX_COMMITS)).await?;
         Ok(Response::new(HistoryResponse { applied: applied.iter().map(wire::applied).collect() }))
     }
 
     async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> GrpcResult<CommitResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
         let notes = request.extensions().get::<CallNotes>().cloned().unwrap_or_default();
         let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
         notes.subject(scope.as_str());
         commit.by = by;
         commit.at = (self.clock)();
-        let head: Result<Head> = self.registry.commit(&scope, commit).await;
-        let head = head.map_err(|error| status::of(&error))?;
+        let head = self.registry.commit(&scope, commit).await?;
         Ok(Response::new(CommitResponse { head: Some(wire::head(&head)) }))
     }
 
@@ -114,7 +111,7 @@ impl control_server::Control for ControlService {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let PublishedRequest { serials, .. } = request.into_inner();
         at_most(MAX_SERIALS, serials.len(), "serials")?;
-        self.registry.published(&scope, &serials).await.map_err(|error| status::of(&error))?;
+        self.registry.published(&scope, &serials).await?;
         Ok(Response::new(PublishedResponse {}))
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::{invalid, read_scope};
 use crate::reconcile::ContinuousJobs;
-use crate::wire::{job_status, jobs as wire, status};
+use crate::wire::{error, job_status, jobs as wire};
 
 /// Jobs in one message.
 const JOBS_PER_MESSAGE: usize = 500;
@@ -31,14 +31,14 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
     type JobsStream = BoxStream<'static, Result<proto::JobsResponse, Status>>;
 
     async fn leader(&self, _: Request<proto::LeaderRequest>) -> GrpcResult<proto::LeaderResponse> {
-        let leader = self.jobs.leader().await.map_err(|error| status::of(&error))?;
+        let leader = self.jobs.leader().await?;
         Ok(Response::new(wire::leader(leader.as_ref())))
     }
 
     async fn jobs(&self, request: Request<proto::JobsRequest>) -> GrpcResult<Self::JobsStream> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.as_deref().map(address).transpose()?;
-        let overview = self.jobs.jobs(&scope, address.as_ref()).await.map_err(|error| status::of(&error))?;
+        let overview = self.jobs.jobs(&scope, address.as_ref()).await?;
         let jobs: Vec<_> = overview.jobs.iter().map(job_status::status).collect();
         let part = |jobs: &[_]| proto::JobsResponse { jobs: jobs.to_vec(), runner_error: None };
         let first = proto::JobsResponse { jobs: Vec::new(), runner_error: overview.runner_error };
@@ -51,12 +51,11 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
         request: Request<proto::RequestJobRequest>,
     ) -> GrpcResult<proto::RequestJobResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let ask = wire::read_request(request.get_ref().request).map_err(invalid)?;
-        let asked = self.jobs.request(&scope, &address, ask, &by, (self.clock)()).await;
-        asked.map_err(|error| status::of(&error))?;
+        self.jobs.request(&scope, &address, ask, &by, (self.clock)()).await?;
         Ok(Response::new(proto::RequestJobResponse {}))
     }
 
@@ -64,7 +63,7 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let limit = request.get_ref().limit.min(MAX_EVENTS);
-        let events = self.jobs.events(&scope, &address, limit).await.map_err(|error| status::of(&error))?;
+        let events = self.jobs.events(&scope, &address, limit).await?;
         Ok(Response::new(proto::EventsResponse { events: events.iter().map(wire::event).collect() }))
     }
 }

@@ -5,7 +5,7 @@ use tonic::{Request, Status};
 
 use crate::registry::Error;
 use crate::state::Scope;
-use crate::wire::status;
+use crate::wire::error;
 
 /// Reads the scope of a request and adds it to the line of the call in the log.
 pub(super) fn read_scope<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
@@ -21,12 +21,12 @@ pub(super) fn scope(name: &str) -> std::result::Result<Scope, Status> {
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Status {
-    status::of(&Error::Invalid(message.into()))
+    Error::Invalid(message.into()).into()
 }
 
 pub(super) fn at_most(limit: usize, count: usize, what: &str) -> std::result::Result<(), Status> {
     if count <= limit {
         return Ok(());
     }
-    Err(status::too_large(format!("{count} {what} are in one request, and {limit} may be: ask in several")))
+    Err(error::too_large(format!("{count} {what} are in one request, and {limit} may be: ask in several")))
 }

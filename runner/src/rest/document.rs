@@ -1,56 +1,28 @@
-//! The `OpenAPI` document of the REST interface.
+//! The part of the `OpenAPI` document that describes a Runner.
 
 use serde_json::Value;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::OpenApi as _;
 use utoipa::openapi::{OpenApi, RefOr};
-use utoipa::{Modify, OpenApi as _};
 
 /// An example of a submit. Its job is the compiled form of a small manifest.
 const EXAMPLE: &str = include_str!("example.json");
 
 #[derive(utoipa::OpenApi)]
-#[openapi(
-    info(
-        title = "dcp Runner",
-        version = "1",
-        description = "Submits, checks and cancels Spark jobs. All times are in UTC. What is refused is refused with one \
-                       object, `{\"error\": {…}}`, whose `reason` programs can read.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0")
-    ),
-    tags(
-        (name = "jobs", description = "What is to run, and how it goes"),
-        (name = "parts", description = "What comes piece by piece")
-    ),
-    security(("token" = [])),
-    modifiers(&Token)
-)]
-struct BaseDocument;
+#[openapi(tags(
+    (name = "jobs", description = "Jobs, and their status"),
+    (name = "parts", description = "Logs, steps and results of jobs, which are streamed")
+))]
+struct Tags;
 
-struct Token;
-
-impl Modify for Token {
-    fn modify(&self, document: &mut OpenApi) {
-        let mut scheme = Http::new(HttpAuthScheme::Bearer);
-        scheme.description =
-            Some("As `authorization: Bearer <token>`; none where dcp was started without tokens".to_owned());
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(scheme));
-    }
+pub(super) fn tags() -> OpenApi {
+    Tags::openapi()
 }
 
-/// Returns the document without the paths.
-pub(super) fn base() -> OpenApi {
-    BaseDocument::openapi()
-}
-
-/// Returns the document that is served, and stored in `schemas/runner.json`.
-pub fn document() -> String {
+/// Returns the part of the document.
+pub fn document() -> OpenApi {
     let (_, mut document) = super::routes().split_for_parts();
     add_example(&mut document);
-    // The document has only objects, lists and text, so that serialization can't fail.
-    document.to_pretty_json().unwrap_or_default() + "\n"
+    document
 }
 
 fn add_example(document: &mut OpenApi) {

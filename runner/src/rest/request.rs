@@ -2,56 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequestParts, Path};
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
-use dcp_server::{CallNotes, Caller};
-use http::header::CONTENT_TYPE;
+use dcp_server::ServiceError;
+use dcp_server::rest::{Call, Interface, MAX_EXACT_INTEGER, Within, non_null, prefers};
+use http::HeaderValue;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::error::Category;
+use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::ErrorResponse;
-use super::types::{Fence, MAX_EXACT_INTEGER, Phase, Streaming, Within};
-use super::{MAX_BODY_BYTES, streamed};
+use super::types::{Fence, Phase, Streaming};
 use crate::api::{Cursor, Filter, LogRequest};
 use crate::execution::Id;
 use crate::results::Format;
-use crate::{page, request, streaming, wire};
+use crate::wire::{self, error::DOMAIN};
+use crate::{page, request, streaming};
 
+pub(super) const AVRO: &str = "avro/binary";
 /// Maximum length of a name, in characters.
 const MAX_NAME_CHARS: usize = 256;
-/// The caller, and the call's entry in the log.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) by: String,
-    noted: Option<CallNotes>,
-}
 
-impl Call {
-    /// Notes the execution for the log.
-    pub(super) fn note(&self, id: &Id) {
-        note(self.noted.as_ref(), id);
-    }
-}
-
-fn note(noted: Option<&CallNotes>, id: &Id) {
-    if let Some(noted) = noted {
-        noted.subject(id.as_str());
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Call {
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorResponse> {
-        let Caller(by) =
-            parts.extensions.get::<Caller>().cloned().ok_or_else(ErrorResponse::missing_caller)?;
-        Ok(Self { by, noted: parts.extensions.get::<CallNotes>().cloned() })
-    }
+fn invalid(field: &'static str, message: impl Into<String>) -> ServiceError {
+    ServiceError::invalid(DOMAIN, field, message)
 }
 
 /// The job in a path.
@@ -63,77 +35,17 @@ pub(super) struct Job {
     pub(super) id: Id,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Job {
-    type Rejection = ErrorResponse;
+impl<S: Interface> FromRequestParts<S> for Job {
+    type Rejection = ServiceError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ErrorResponse> {
-        let wrong = |what: String| ErrorResponse::invalid("id", what);
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ServiceError> {
+        let wrong = |what: String| invalid("id", what);
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|_| wrong("an id is not UTF-8".to_owned()))?;
         let id = wire::read_id(&text).map_err(wrong)?;
-        note(parts.extensions.get::<CallNotes>(), &id);
+        Call::from_request_parts(parts, state).await?.note(id.as_str());
         Ok(Self { id })
     }
-}
-
-/// A query without unknown parameters.
-#[derive(Debug)]
-pub(super) struct Query<T>(pub(super) T);
-
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = ErrorResponse;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorResponse> {
-        let text = parts.uri.query().unwrap_or_default();
-        let query = serde_html_form::Deserializer::from_bytes(text.as_bytes());
-        serde_path_to_error::deserialize(query).map(Self).map_err(|error| invalid_value("query", &error))
-    }
-}
-
-/// A body whose content type is JSON.
-#[derive(Debug)]
-pub(super) struct Body(pub(super) Bytes);
-
-impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = ErrorResponse;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, ErrorResponse> {
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        if !kind.eq_ignore_ascii_case("application/json") {
-            return Err(ErrorResponse::not_json());
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        bytes.map(Self).map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => ErrorResponse::too_large(MAX_BODY_BYTES),
-            _ => ErrorResponse::invalid("body", "the body broke off before its end: send all of it"),
-        })
-    }
-}
-
-/// Parses JSON strictly: unknown fields are rejected.
-pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ErrorResponse> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let read =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner().classify() {
-            Category::Data => invalid_value("body", &error),
-            Category::Io | Category::Syntax | Category::Eof => ErrorResponse::malformed(error.inner()),
-        })?;
-    json.end()
-        .map_err(|error| ErrorResponse::invalid("body", format!("`body` goes on after its end: {error}")))?;
-    Ok(read)
-}
-
-/// Returns the error with the field that is wrong.
-fn invalid_value<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E>) -> ErrorResponse {
-    let path = error.path().to_string();
-    let field = if path == "." { whole } else { &path };
-    ErrorResponse::invalid(field, format!("`{field}` is not what it has to be: {}", error.inner()))
-}
-
-/// Deserializes a field that may be missing, but not null.
-fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
 }
 
 /// A name to filter by, which has no control characters.
@@ -198,11 +110,11 @@ pub(super) struct ListQuery {
 }
 
 impl ListQuery {
-    pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), ErrorResponse> {
+    pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), ServiceError> {
         let Self { scope, domain, name, phase, limit, page: from } = self;
         if phase.len() > page::MAX_PHASES {
             let message = format!("`phase` can be given {} times at most", page::MAX_PHASES);
-            return Err(ErrorResponse::invalid("phase", message));
+            return Err(invalid("phase", message));
         }
         let text = |named: Option<NameFilter>| named.map(|NameFilter(text)| text);
         let phases = phase.into_iter().map(Phase::into).collect();
@@ -298,7 +210,7 @@ impl ResultQuery {
     pub(super) fn format(&self, accept: Option<&HeaderValue>) -> Format {
         match self.format {
             Some(RowFormat::Avro) => Format::Avro,
-            None if streamed::prefers(accept, streamed::AVRO) => Format::Avro,
+            None if prefers(accept, AVRO) => Format::Avro,
             Some(RowFormat::Json) | None => Format::Json,
         }
     }
@@ -346,7 +258,7 @@ struct Reference {
 
 impl Submit {
     /// Returns the request of a caller.
-    pub(super) fn by(self, by: String) -> Result<request::Submit, ErrorResponse> {
+    pub(super) fn by(self, by: String) -> Result<request::Submit, ServiceError> {
         let Self { token, definition, reference, parameters, streaming, exclusive, order, fence } = self;
         let job = match (definition, reference) {
             (Some(job), None) => request::Definition::from(*job),
@@ -354,7 +266,7 @@ impl Submit {
             _ => {
                 let rule = "say either `definition`, for a job that comes along, or `reference`, for one that was \
                             applied";
-                return Err(ErrorResponse::invalid("definition", rule));
+                return Err(invalid("definition", rule));
             }
         };
         let streaming = streaming.map(streaming::Streaming::from);
@@ -364,10 +276,9 @@ impl Submit {
 }
 
 impl Reference {
-    fn read(self) -> Result<request::Reference, ErrorResponse> {
+    fn read(self) -> Result<request::Reference, ServiceError> {
         let Self { scope, domain, name, fingerprint } = self;
-        let wrong =
-            || ErrorResponse::invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
+        let wrong = || invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
         let fingerprint = fingerprint.map(|text| Fingerprint::parse(&text).ok_or_else(wrong)).transpose()?;
         Ok(request::Reference { scope, domain, name, fingerprint })
     }

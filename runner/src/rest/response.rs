@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use axum::response::{IntoResponse, Response};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,13 +10,6 @@ use utoipa::ToSchema;
 use super::types::{Backend, Cause, Fence, Phase, Streaming};
 use crate::api::{self, Record};
 use crate::{execution, progress, request};
-
-/// Returns a JSON response.
-pub(super) fn json(value: &impl Serialize) -> Response {
-    // JSON can't represent maps with keys other than text, and responses have none.
-    let text = serde_json::to_string(value).unwrap_or_default();
-    ([(CONTENT_TYPE, "application/json")], text + "\n").into_response()
-}
 
 /// One run of a job, with all of its attempts.
 #[derive(Debug, Serialize, ToSchema)]

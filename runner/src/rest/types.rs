@@ -1,29 +1,11 @@
 //! Types that requests and responses share.
 
 use dcp_model::manifest::{self, Duration, Trigger};
+use dcp_server::rest::{MAX_EXACT_INTEGER, Within};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{execution, request, streaming};
-
-/// The greatest integer that every JSON reader reads exactly.
-pub(super) const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
-
-/// An integer within bounds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(try_from = "u64")]
-pub(super) struct Within<const LEAST: u64, const MOST: u64>(pub(super) u64);
-
-impl<const LEAST: u64, const MOST: u64> TryFrom<u64> for Within<LEAST, MOST> {
-    type Error = String;
-
-    fn try_from(number: u64) -> Result<Self, String> {
-        match (LEAST..=MOST).contains(&number) {
-            true => Ok(Self(number)),
-            false => Err(format!("it has to be from {LEAST} to {MOST}")),
-        }
-    }
-}
 
 /// Defines an enum with the values of an enum of another module.
 macro_rules! mirror {

@@ -189,6 +189,9 @@ fn callers_over_tcp_need_the_token_of_the_project() {
     assert!(up.get("/api/v1/job", "").starts_with("HTTP/1.1 401 "));
     assert!(up.get("/api/v1/job", &bearer).starts_with("HTTP/1.1 200 "));
     assert!(up.get("/readyz", "").ends_with("ready\n"));
+    // `dcp up` serves REST of the Runner and of the control plane, with one document.
+    assert!(up.get("/api/v1/reconciler", &bearer).starts_with("HTTP/1.1 200 "));
+    assert!(up.get("/openapi.json", &bearer).ends_with(&dcp_tests::openapi()));
 
     // Commands of the same project read the token file; commands of another project fail without a token.
     let project_file = format!(
@@ -250,6 +253,9 @@ fn service_on_loopback_creates_a_token() {
     assert!(up.get("/anything", "").starts_with("HTTP/1.1 401 "));
     let bearer = format!("authorization: Bearer {}\r\n", project.sandbox.read(".dcp/token"));
     assert!(up.get("/anything", &bearer).starts_with("HTTP/1.1 404 "));
+    assert!(up.get("/api/v1/reconciler", &bearer).ends_with("{}\n"));
+    let document = up.get("/openapi.json", &bearer);
+    assert!(document.contains("\"/api/v1/applied\"") && !document.contains("\"/api/v1/job\""), "{document}");
     project.sandbox.write(
         "dcp.yaml",
         format!(

@@ -1,8 +1,9 @@
-//! Rules for dependencies between crates, and for names that sources must not contain.
+//! Rules for dependencies between crates, for names that sources must not contain, and for interfaces.
 //!
 //! `docs/architecture.md` describes the rules to readers; if both differ, this test is right.
 
 mod imports;
+mod interfaces;
 mod wording;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};

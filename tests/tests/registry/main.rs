@@ -12,6 +12,8 @@ mod postgres;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
+mod rest;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod suite;

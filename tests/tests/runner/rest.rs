@@ -7,14 +7,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_reconciler::reconcile::{Executions, LocalJobs};
+use dcp_reconciler::registry::Registry as _;
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::rest::ControlPlane;
+use dcp_reconciler::state::{Action, Base, Change};
 use dcp_runner::api::Runner;
 use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::results::Results;
 use dcp_runner::store::Store;
 use dcp_runner::{rest, service};
 use dcp_server::{Services, Token, Tokens};
+use dcp_tests::commits;
 use dcp_tests::fake_spark::FakeSpark;
 use http::{PendingCall, Response};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -22,7 +29,7 @@ use crate::{DRIVER_SCRIPT, job, options};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
-/// A Runner with its server and its machine.
+/// A Runner with its server and its machine, beside a control plane as in `dcp up`.
 struct TestServer {
     fake_spark: FakeSpark,
     address: SocketAddr,
@@ -43,7 +50,9 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
-        let services = services.rest(rest::router(runner));
+        let plane = control_plane(&fake_spark).await;
+        let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane));
+        let services = services.rest(api.into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
         Self { fake_spark, address }
@@ -81,6 +90,25 @@ impl TestServer {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Returns a control plane whose scope `shop/prod` has the continuous job of the document's examples.
+async fn control_plane(fake_spark: &FakeSpark) -> ControlPlane {
+    let path = fake_spark.path("state.db");
+    let registry = Sql::sqlite(&path).await.unwrap();
+    let store = dcp_reconciler::reconcile::store::Store::sqlite(&path).await.unwrap();
+    let address = "ContinuousJob/logistics/clicks".parse().unwrap();
+    let change = Change { address, action: Action::Create, body: Some(commits::body("{}")) };
+    let first = commits::commit(&Base::default(), vec![change]);
+    registry.commit(&commits::scope(), first).await.unwrap();
+    let jobs = Arc::new(LocalJobs {
+        registry: registry.clone(),
+        store,
+        executions: Executions::None,
+        clock: Timestamp::now,
+    });
+    let assets = Arc::new(registry.clone());
+    ControlPlane { registry: Arc::new(registry), jobs, assets, clock: || commits::COMMIT_TIME }
 }
 
 fn submit(token: &str, what: &str) -> Value {
@@ -383,5 +411,5 @@ async fn openapi_document_is_served_unchanged() {
     let served = TestServer::new().await;
     let document =
         served.get("/openapi.json").await.expect_status(200).expect_content_type("application/json");
-    assert_eq!(document.text(), rest::document());
+    assert_eq!(document.text(), dcp_tests::openapi());
 }

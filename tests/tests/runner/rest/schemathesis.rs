@@ -26,4 +26,6 @@ async fn every_response_is_documented() {
     let jobs = served.get(path).await.expect_status(200).json();
     assert!(jobs["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()), "{jobs:#}\n{output}");
     assert!(!served.fake_spark.lines("started").is_empty(), "{output}");
+    let assets = served.get("/api/v1/asset?scope=shop/prod").await.expect_status(200).lines();
+    assert!(!assets.is_empty(), "no assets were completed\n{output}");
 }

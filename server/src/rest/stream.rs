@@ -1,8 +1,10 @@
 //! Responses that are streamed piece by piece.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, BoxStream, Stream};
 use futures_util::{StreamExt as _, TryStream};
@@ -10,28 +12,28 @@ use http::HeaderValue;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 
-use super::error;
-use crate::api::Result;
+use crate::ServiceError;
 
 /// Maximum time that a response waits for its first piece. A later error can't change the status code any more.
-pub(super) const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(1);
+pub const FIRST_PIECE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Interval of keep-alive messages. Proxies close connections that are silent for a minute.
-pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 const EVENTS: &str = "text/event-stream";
-pub(super) const AVRO: &str = "avro/binary";
+/// Number of values that [`lines`] writes at once.
+const LINES_PER_PIECE: usize = 500;
 
 /// Returns whether a client prefers a content type to all others.
-pub(super) fn prefers(accept: Option<&HeaderValue>, content_type: &str) -> bool {
+pub fn prefers(accept: Option<&HeaderValue>, content_type: &str) -> bool {
     let first = accept.and_then(|value| value.to_str().ok()?.split([',', ';']).next());
     first.is_some_and(|first| first.trim().eq_ignore_ascii_case(content_type))
 }
 
 /// Returns the pieces, or the error if the first piece is one and arrives within `timeout`.
-pub(super) async fn check_first_piece<T: Send + 'static>(
-    pieces: BoxStream<'static, Result<T>>,
+pub async fn check_first_piece<T: Send + 'static, E: Send + 'static>(
+    pieces: BoxStream<'static, Result<T, E>>,
     timeout: Duration,
-) -> Result<BoxStream<'static, Result<T>>> {
+) -> Result<BoxStream<'static, Result<T, E>>, E> {
     let mut pieces = pieces.fuse();
     match tokio::time::timeout(timeout, pieces.next()).await {
         Ok(Some(Err(error))) => Err(error),
@@ -41,10 +43,10 @@ pub(super) async fn check_first_piece<T: Send + 'static>(
 }
 
 /// Streams a response. An error closes the connection, so that clients see that the response is incomplete.
-pub(super) fn respond<S>(content_type: &'static str, pieces: S) -> Response
+pub fn respond<S>(content_type: &'static str, pieces: S) -> Response
 where
-    S: TryStream<Error = crate::api::Error> + Send + 'static,
-    S::Ok: Into<axum::body::Bytes>,
+    S: TryStream<Error: Into<BoxError>> + Send + 'static,
+    S::Ok: Into<Bytes>,
 {
     let headers = [
         (CONTENT_TYPE, content_type),
@@ -56,18 +58,18 @@ where
 
 /// The format of a stream of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StreamFormat {
+pub enum StreamFormat {
     Lines,
     Events,
 }
 
 impl StreamFormat {
     /// Returns events for clients that request them, as browsers do.
-    pub(super) fn of(accept: Option<&HeaderValue>) -> Self {
+    pub fn of(accept: Option<&HeaderValue>) -> Self {
         if prefers(accept, EVENTS) { Self::Events } else { Self::Lines }
     }
 
-    pub(super) fn content_type(self) -> &'static str {
+    pub fn content_type(self) -> &'static str {
         match self {
             Self::Lines => "application/x-ndjson",
             Self::Events => EVENTS,
@@ -84,23 +86,40 @@ impl StreamFormat {
     }
 }
 
-/// Writes each value as a step, and an error as the last one.
-pub(super) fn encode_values<T: Serialize + Send + 'static>(
-    values: impl Stream<Item = Result<T>> + Send + 'static,
+/// Writes each value, as the event `name`, and an error as the last one.
+pub fn encode_values<T, E>(
+    name: &'static str,
+    values: impl Stream<Item = Result<T, E>> + Send + 'static,
     format: StreamFormat,
     keep_alive: Duration,
-) -> impl Stream<Item = Result<String>> + Send + 'static {
+) -> impl Stream<Item = Result<String, Infallible>> + Send + 'static
+where
+    T: Serialize + Send + 'static,
+    E: Into<ServiceError> + Send + 'static,
+{
     stream::unfold(Some(values.boxed()), move |values| async move {
         let mut values = values?;
         match tokio::time::timeout(keep_alive, values.next()).await {
             Ok(None) => None,
-            Ok(Some(Ok(value))) => Some((Ok(format.write("step", &value)), Some(values))),
-            Ok(Some(Err(error))) => Some((Ok(format.write("error", &error::final_error(&error))), None)),
+            Ok(Some(Ok(value))) => Some((Ok(format.write(name, &value)), Some(values))),
+            Ok(Some(Err(error))) => Some((Ok(format.write("error", &error.into().to_json())), None)),
             // A comment among events, and an empty line among lines.
             Err(_) if format == StreamFormat::Events => Some((Ok(": none yet\n\n".to_owned()), Some(values))),
             Err(_) => Some((Ok("\n".to_owned()), Some(values))),
         }
     })
+}
+
+/// Streams values that are in memory, each as a line of JSON.
+pub fn lines<T: Serialize>(values: impl IntoIterator<Item = T, IntoIter: Send + 'static>) -> Response {
+    let format = StreamFormat::Lines;
+    let mut values = values.into_iter();
+    let pieces = std::iter::from_fn(move || {
+        let piece: String =
+            values.by_ref().take(LINES_PER_PIECE).map(|value| format.write("", &value)).collect();
+        (!piece.is_empty()).then_some(Ok::<_, Infallible>(piece))
+    });
+    respond(format.content_type(), stream::iter(pieces))
 }
 
 #[cfg(test)]
@@ -109,10 +128,11 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::api::Error;
 
-    fn lost() -> Error {
-        Error::Unavailable("it is away".to_owned())
+    type Result<T> = std::result::Result<T, ServiceError>;
+
+    fn lost() -> ServiceError {
+        ServiceError::new(tonic::Code::Unavailable, "test.v1", "UNAVAILABLE", "it is away")
     }
 
     /// Returns a value that arrives when the sender is used.
@@ -157,7 +177,7 @@ mod tests {
         ] {
             let (release, first) = later(1);
             let values = first.chain(stream::iter([Err(lost()), Ok(2)]));
-            let mut output = std::pin::pin!(encode_values(values, format, AT_ONCE));
+            let mut output = std::pin::pin!(encode_values("step", values, format, AT_ONCE));
             assert_eq!(output.as_mut().try_next().await.unwrap().unwrap(), none);
             release.send(()).unwrap();
             let mut rest: Vec<String> = output.try_collect().await.unwrap();
@@ -167,6 +187,15 @@ mod tests {
             let has_status = last.contains("\"code\":503") && last.contains("\"reason\":\"UNAVAILABLE\"");
             assert!(has_status && last.starts_with(start) && last.ends_with(end), "{last}");
         }
+    }
+
+    #[tokio::test]
+    async fn lines_are_sent_in_pieces() {
+        let body = lines(0..1_201_u32).into_body().into_data_stream();
+        let pieces: Vec<Bytes> = body.try_collect().await.unwrap();
+        assert_eq!(pieces.len(), 3);
+        let text = String::from_utf8(pieces.concat()).unwrap();
+        assert!(text.lines().map(|line| line.parse::<u32>().unwrap()).eq(0..1_201), "{text}");
     }
 
     #[test]

@@ -1,10 +1,9 @@
-//! Converts between errors and gRPC statuses. Facts for programs are in an `ErrorInfo`.
+//! Converts between errors of a control plane and the common error of services.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use dcp_server::status::{error_status, error_status_with_metadata};
+use dcp_server::ServiceError;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
 
 use super::{ACTIONS, Result};
 use crate::registry::Error;
@@ -13,47 +12,55 @@ use crate::state::{Applied, Base, Head};
 
 pub(crate) const DOMAIN: &str = "dcp.control.v1";
 
-pub(crate) fn of(error: &Error) -> Status {
-    let message = error.to_string();
-    match error {
-        Error::Moved(head) => {
-            error_status_with_metadata(Code::Aborted, DOMAIN, "MOVED", message, metadata(head))
+impl From<Error> for ServiceError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let new = |code, reason| Self::new(code, DOMAIN, reason, message);
+        match error {
+            Error::Moved(head) => Self { metadata: metadata(&head), ..new(Code::Aborted, "MOVED") },
+            Error::Invalid(_) => new(Code::InvalidArgument, "INVALID"),
+            Error::NotFound(_) => new(Code::NotFound, "NOT_FOUND"),
+            Error::Denied(_) => new(Code::PermissionDenied, "DENIED"),
+            Error::Unavailable(_) => new(Code::Unavailable, "UNAVAILABLE"),
+            Error::Corrupt(_) => new(Code::DataLoss, "CORRUPT"),
         }
-        Error::Invalid(_) => error_status(Code::InvalidArgument, DOMAIN, "INVALID", message),
-        Error::NotFound(_) => error_status(Code::NotFound, DOMAIN, "NOT_FOUND", message),
-        Error::Denied(_) => error_status(Code::PermissionDenied, DOMAIN, "DENIED", message),
-        Error::Unavailable(_) => error_status(Code::Unavailable, DOMAIN, "UNAVAILABLE", message),
-        Error::Corrupt(_) => error_status(Code::DataLoss, DOMAIN, "CORRUPT", message),
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        ServiceError::from(error).into()
     }
 }
 
 pub(crate) fn too_large(message: String) -> Status {
-    error_status(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message)
+    ServiceError::new(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message).into()
 }
 
 pub(crate) fn unauthenticated(message: &str) -> Status {
-    error_status(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message)
+    ServiceError::new(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message).into()
 }
 
-/// Returns the error of a control plane, or none if the status is not from one.
-pub(crate) fn read(status: &Status) -> Option<Error> {
-    let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
-    let message = status.message().to_owned();
-    Some(match info.reason.as_str() {
-        "MOVED" => match read_metadata(&info.metadata) {
-            Ok(head) => Error::Moved(Box::new(head)),
-            Err(what) => Error::Corrupt(format!("{message}; {what}")),
-        },
-        "INVALID" | "TOO_LARGE" => Error::Invalid(message),
-        "NOT_FOUND" => Error::NotFound(message),
-        "DENIED" | "UNAUTHENTICATED" => Error::Denied(message),
-        "UNAVAILABLE" | "TOO_LATE" => Error::Unavailable(message),
-        _ => Error::Corrupt(message),
-    })
+/// Reads the error that a control plane sent.
+impl From<ServiceError> for Error {
+    fn from(error: ServiceError) -> Self {
+        let ServiceError { reason, message, metadata, .. } = error;
+        match reason.as_ref() {
+            "MOVED" => match read_metadata(&metadata) {
+                Ok(head) => Self::Moved(Box::new(head)),
+                Err(what) => Self::Corrupt(format!("{message}; {what}")),
+            },
+            "INVALID" | "TOO_LARGE" => Self::Invalid(message),
+            "NOT_FOUND" => Self::NotFound(message),
+            "DENIED" | "UNAUTHENTICATED" => Self::Denied(message),
+            "UNAVAILABLE" | "TOO_LATE" => Self::Unavailable(message),
+            _ => Self::Corrupt(message),
+        }
+    }
 }
 
-fn metadata(head: &Head) -> HashMap<String, String> {
-    let mut metadata = HashMap::new();
+fn metadata(head: &Head) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::new();
     let mut put = |key: &str, value: &str| drop(metadata.insert(key.to_owned(), value.to_owned()));
     put("serial", &head.base.serial.to_string());
     if let Some(lineage) = &head.base.lineage {
@@ -73,7 +80,7 @@ fn metadata(head: &Head) -> HashMap<String, String> {
     metadata
 }
 
-fn read_metadata(metadata: &HashMap<String, String>) -> Result<Head> {
+fn read_metadata(metadata: &BTreeMap<String, String>) -> Result<Head> {
     let number = |text: &String| text.parse::<u64>().map_err(|_| format!("`{text}` is no number"));
     let get = |key: &str| metadata.get(key).ok_or_else(|| format!("the answer does not tell its `{key}`"));
     let serial = number(get("serial")?)?;
@@ -119,9 +126,10 @@ mod tests {
             Error::Unavailable("d".to_owned()),
             Error::Corrupt("e".to_owned()),
         ] {
-            let back = read(&of(&error)).expect("it is from a control plane");
-            assert_eq!(format!("{back:?}"), format!("{error:?}"));
+            let said = format!("{error:?}");
+            let status = Status::from(error);
+            let back = ServiceError::read(&status, DOMAIN).map(Error::from).expect("a control plane sent it");
+            assert_eq!(format!("{back:?}"), said);
         }
-        assert!(read(&Status::not_found("x")).is_none());
     }
 }

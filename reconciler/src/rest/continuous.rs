@@ -1,0 +1,129 @@
+//! Calls about continuous jobs.
+
+use axum::extract::State;
+use axum::response::Response;
+use dcp_model::primitive::Kind;
+use dcp_server::ServiceError;
+use dcp_server::rest::{Body, Call, CommonErrors, Query, json};
+
+use super::ControlPlane;
+use super::error::{BodyErrors, ScopeErrors, not_found};
+use super::request::{EventsQuery, JobAddress, limit};
+use super::response::{Events, JobRequest, Reconciler};
+use crate::reconcile::Request;
+
+/// Returns the reconciler that holds the lease
+#[utoipa::path(
+    get,
+    path = "/api/v1/reconciler",
+    responses(
+        (status = 200, description = "The reconciler; empty if none ever held the lease", body = Reconciler),
+        CommonErrors
+    ),
+    tag = "continuous"
+)]
+pub(super) async fn reconciler(State(plane): State<ControlPlane>) -> Result<Response, ServiceError> {
+    let leader = plane.jobs.leader().await?;
+    Ok(json(&leader.map(Reconciler::from).unwrap_or_default()))
+}
+
+/// Pauses a continuous job
+///
+/// Responds once the request is recorded; `events` reports when the job has stopped.
+#[utoipa::path(
+    post,
+    path = "/api/v1/continuous/pause",
+    request_body = JobAddress,
+    responses(
+        (status = 200, description = "The recorded request", body = JobRequest),
+        ScopeErrors,
+        BodyErrors,
+        CommonErrors
+    ),
+    tag = "continuous"
+)]
+pub(super) async fn pause(
+    State(plane): State<ControlPlane>,
+    call: Call,
+    body: Body,
+) -> Result<Response, ServiceError> {
+    request(&plane, call, &body, Request::Pause).await
+}
+
+/// Resumes a paused continuous job
+#[utoipa::path(
+    post,
+    path = "/api/v1/continuous/resume",
+    request_body = JobAddress,
+    responses(
+        (status = 200, description = "The recorded request", body = JobRequest),
+        ScopeErrors,
+        BodyErrors,
+        CommonErrors
+    ),
+    tag = "continuous"
+)]
+pub(super) async fn resume(
+    State(plane): State<ControlPlane>,
+    call: Call,
+    body: Body,
+) -> Result<Response, ServiceError> {
+    request(&plane, call, &body, Request::Resume).await
+}
+
+/// Restarts a continuous job
+///
+/// A repeated call restarts it again.
+#[utoipa::path(
+    post,
+    path = "/api/v1/continuous/restart",
+    request_body = JobAddress,
+    responses(
+        (status = 200, description = "The recorded request", body = JobRequest),
+        ScopeErrors,
+        BodyErrors,
+        CommonErrors
+    ),
+    tag = "continuous"
+)]
+pub(super) async fn restart(
+    State(plane): State<ControlPlane>,
+    call: Call,
+    body: Body,
+) -> Result<Response, ServiceError> {
+    request(&plane, call, &body, Request::Restart).await
+}
+
+async fn request(
+    plane: &ControlPlane,
+    call: Call,
+    body: &Body,
+    request: Request,
+) -> Result<Response, ServiceError> {
+    let JobAddress { scope, address } = body.parse()?;
+    let (scope, address, at) = (scope.noted(&call), address.0, (plane.clock)());
+    plane.jobs.request(&scope, &address, request, &call.by, at).await?;
+    Ok(json(&JobRequest::new(&scope, &address, request, call.by, at)))
+}
+
+/// Lists the last decisions about a continuous job, the newest first
+#[utoipa::path(
+    get,
+    path = "/api/v1/continuous/events",
+    params(EventsQuery),
+    responses((status = 200, description = "The last events", body = Events), ScopeErrors, CommonErrors),
+    tag = "continuous"
+)]
+pub(super) async fn events(
+    State(plane): State<ControlPlane>,
+    call: Call,
+    Query(EventsQuery { scope, address, limit: size }): Query<EventsQuery>,
+) -> Result<Response, ServiceError> {
+    let (scope, address) = (scope.noted(&call), address.0);
+    let was_applied = !plane.registry.revisions(&scope, &address).await?.is_empty();
+    if address.kind != Kind::ContinuousJob || !was_applied {
+        return Err(not_found(format!("no continuous job `{address}` was ever applied to `{scope}`")));
+    }
+    let events = plane.jobs.events(&scope, &address, limit(size)).await?;
+    Ok(json(&Events { events: events.into_iter().map(Into::into).collect() }))
+}
