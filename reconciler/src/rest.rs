@@ -8,6 +8,7 @@ mod applied;
 mod assets;
 mod continuous;
 mod error;
+mod job;
 mod request;
 mod response;
 
@@ -65,6 +66,7 @@ fn routes() -> OpenApiRouter<ControlPlane> {
         .routes(routes!(applied::history))
         .routes(routes!(applied::body))
         .routes(routes!(continuous::reconciler))
+        .routes(routes!(continuous::jobs))
         .routes(routes!(continuous::pause))
         .routes(routes!(continuous::resume))
         .routes(routes!(continuous::restart))

@@ -29,6 +29,7 @@ use crate::results::Format;
 use crate::{page, wire};
 use error::JobErrors;
 use request::{Job, ListQuery, LogsQuery, ResultQuery, StepsQuery, Submit};
+pub use response::Progress;
 use response::{Execution, LogLine, Page, Row, Step};
 
 pub use document::document;

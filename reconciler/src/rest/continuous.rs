@@ -8,9 +8,10 @@ use dcp_server::rest::{Body, Call, CommonErrors, Query, json};
 
 use super::ControlPlane;
 use super::error::{BodyErrors, ScopeErrors, not_found};
-use super::request::{EventsQuery, JobAddress, limit};
+use super::job::ContinuousJobs;
+use super::request::{EventsQuery, JobAddress, JobsQuery, limit};
 use super::response::{Events, JobRequest, Reconciler};
-use crate::reconcile::Request;
+use crate::reconcile::{self, Request};
 
 /// Returns the reconciler that holds the lease
 #[utoipa::path(
@@ -25,6 +26,25 @@ use crate::reconcile::Request;
 pub(super) async fn reconciler(State(plane): State<ControlPlane>) -> Result<Response, ServiceError> {
     let leader = plane.jobs.leader().await?;
     Ok(json(&leader.map(Reconciler::from).unwrap_or_default()))
+}
+
+/// Lists continuous jobs, each with its condition
+#[utoipa::path(
+    get,
+    path = "/api/v1/continuous",
+    params(JobsQuery),
+    responses((status = 200, description = "The jobs", body = ContinuousJobs), ScopeErrors, CommonErrors),
+    tag = "continuous"
+)]
+pub(super) async fn jobs(
+    State(plane): State<ControlPlane>,
+    call: Call,
+    Query(JobsQuery { scope, address }): Query<JobsQuery>,
+) -> Result<Response, ServiceError> {
+    let scope = scope.noted(&call);
+    let overview = plane.jobs.jobs(&scope, address.as_ref().map(|it| &it.0)).await?;
+    let reconcile::Overview { jobs, runner_error } = overview;
+    Ok(json(&ContinuousJobs { jobs: jobs.into_iter().map(Into::into).collect(), runner_error }))
 }
 
 /// Pauses a continuous job

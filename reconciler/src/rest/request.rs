@@ -155,6 +155,19 @@ pub(super) struct BodyQuery {
     pub(super) fingerprint: FingerprintText,
 }
 
+/// Selects continuous jobs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct JobsQuery {
+    #[param(inline)]
+    pub(super) scope: ScopeName,
+    /// Only the job of this address; all jobs by default.
+    #[serde(default, deserialize_with = "non_null")]
+    #[param(inline, value_type = Option<AddressName>, nullable = false)]
+    pub(super) address: Option<AddressName>,
+}
+
 /// Selects events of a continuous job.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

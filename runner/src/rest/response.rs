@@ -106,7 +106,7 @@ impl From<Record> for Execution {
 /// The status of a stream's queries.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Progress {
+pub struct Progress {
     /// Number of running queries.
     queries: u32,
     /// Each query has a time of its last batch or idle trigger; this is the oldest of them.

@@ -60,7 +60,7 @@ const RPCS: &[(&str, Rest, Limit, Subject)] = &[
     ("dcp.control.v1.ContinuousJobs/Events", Rest::At(&["GET /api/v1/continuous/events"]), Calls, First),
     (
         "dcp.control.v1.ContinuousJobs/Jobs",
-        Rest::No("the status of a job is JSON of the reconciler, and has no type of the API yet"),
+        Rest::At(&["GET /api/v1/continuous"]),
         CallsAlthoughStreaming(IN_MEMORY),
         First,
     ),

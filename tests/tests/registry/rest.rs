@@ -215,6 +215,14 @@ async fn requests_about_a_continuous_job_are_recorded() {
 #[tokio::test]
 async fn events_are_returned_newest_first() {
     let served = Served::new().await;
+    let jobs = served.get("continuous?scope=shop/prod").await.expect_status(200).json();
+    assert_eq!(jobs["jobs"][0]["address"], CLICKS, "{jobs:#}");
+    assert_eq!(
+        (&jobs["jobs"][0]["convergence"], &jobs["jobs"][0]["revision"]),
+        (&json!("inTransition"), &json!(1))
+    );
+    let none = served.get("continuous?scope=other").await.expect_status(200).json();
+    assert_eq!(none, json!({"jobs": []}));
     let path = format!("continuous/events?scope=shop/prod&address={CLICKS}");
     assert_eq!(served.get(&path).await.expect_status(200).json(), json!({"events": []}));
     let key = Key { scope: "shop/prod".to_owned(), address: CLICKS.to_owned() };
