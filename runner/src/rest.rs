@@ -67,8 +67,8 @@ fn routes() -> OpenApiRouter<Served> {
     path = "/api/v1/job",
     request_body = Submit,
     responses(
-        (status = 201, description = "It is kept, and will run", body = Execution,
-            headers(("Location" = String, description = "Where it can be asked for")),
+        (status = 201, description = "The job is stored, and will run", body = Execution,
+            headers(("Location" = String, description = "Path of the job")),
             links(
                 ("check" = (operation_id = "check", parameters(("id" = "$response.body#/id")))),
                 ("cancel" = (operation_id = "cancel", parameters(("id" = "$response.body#/id")))),
@@ -76,12 +76,12 @@ fn routes() -> OpenApiRouter<Served> {
                 ("steps" = (operation_id = "steps", parameters(("id" = "$response.body#/id")))),
                 ("result" = (operation_id = "result", parameters(("id" = "$response.body#/id"))))
             )),
-        (status = 200, description = "It was known by its token", body = Execution,
-            headers(("Location" = String, description = "Where it can be asked for"))),
-        (status = 404, description = "The job that is referred to is not applied", body = ErrorBody),
+        (status = 200, description = "The token is known: the job of the first submit", body = Execution,
+            headers(("Location" = String, description = "Path of the job"))),
+        (status = 404, description = "The referenced job is not applied", body = ErrorBody),
         (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = ErrorBody),
         (status = 413, description = "The body is larger than 4 MiB", body = ErrorBody),
-        (status = 415, description = "The body is not said to be JSON", body = ErrorBody),
+        (status = 415, description = "The content type is not JSON", body = ErrorBody),
         CommonErrors
     ),
     tag = "jobs"
@@ -106,7 +106,7 @@ async fn submit(
     get,
     path = "/api/v1/job",
     params(ListQuery),
-    responses((status = 200, description = "A page of them", body = Page), CommonErrors),
+    responses((status = 200, description = "A page of jobs", body = Page), CommonErrors),
     tag = "jobs"
 )]
 async fn list(
@@ -130,7 +130,7 @@ async fn list(
     path = "/api/v1/job/{id}",
     params(Job),
     responses(
-        (status = 200, description = "All that is known of it", body = Execution),
+        (status = 200, description = "The status of the job", body = Execution),
         JobErrors,
         CommonErrors
     ),
@@ -148,7 +148,7 @@ async fn check(State(Served(runner)): State<Served>, Job { id }: Job) -> Result<
     path = "/api/v1/job/{id}/cancel",
     params(Job),
     responses(
-        (status = 200, description = "It will stop, or has ended", body = Execution),
+        (status = 200, description = "The job will stop, or has ended", body = Execution),
         JobErrors,
         CommonErrors
     ),
@@ -171,7 +171,7 @@ async fn cancel(
     path = "/api/v1/job/{id}/logs",
     params(Job, LogsQuery),
     responses(
-        (status = 200, description = "As it was written, or in parts",
+        (status = 200, description = "The log as it was written, or in parts",
             content((String = "text/plain"), (LogLine = "application/x-ndjson"))),
         JobErrors,
         CommonErrors
@@ -239,7 +239,7 @@ async fn steps(
     responses(
         (status = 200, description = "All rows, as an array or as one Avro object container file",
             content((Vec<Row> = "application/json"), (String = "avro/binary"))),
-        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = ErrorBody),
+        (status = 409, description = "The job has not succeeded yet, or its result is not available in this format: `NOT_NOW`", body = ErrorBody),
         JobErrors,
         CommonErrors
     ),

@@ -7,7 +7,7 @@ use dcp_server::ServiceError;
 use dcp_server::rest::{Body, Call, CommonErrors, Query, json};
 
 use super::ControlPlane;
-use super::error::{BodyErrors, ScopeErrors, not_found};
+use super::error::{BodyErrors, ScopeErrors, empty_scope, not_found};
 use super::job::ContinuousJobs;
 use super::request::{EventsQuery, JobAddress, JobsQuery, limit};
 use super::response::{Events, JobRequest, Reconciler};
@@ -44,6 +44,9 @@ pub(super) async fn jobs(
     let scope = scope.noted(&call);
     let overview = plane.jobs.jobs(&scope, address.as_ref().map(|it| &it.0)).await?;
     let reconcile::Overview { jobs, runner_error } = overview;
+    if jobs.is_empty() && plane.registry.history(&scope, None, 1).await?.is_empty() {
+        return Err(empty_scope(&scope));
+    }
     Ok(json(&ContinuousJobs { jobs: jobs.into_iter().map(Into::into).collect(), runner_error }))
 }
 

@@ -29,7 +29,9 @@ pub(super) enum BodyErrors {
 }
 
 pub(super) fn empty_scope(scope: &Scope) -> ServiceError {
-    not_found(format!("nothing was ever applied to `{scope}`: see that the scope is right"))
+    not_found(format!(
+        "nothing was ever applied to `{scope}`; check the scope: `project` or `project/target`"
+    ))
 }
 
 pub(super) fn not_found(message: String) -> ServiceError {

@@ -159,3 +159,40 @@ impl From<JobStatus> for ContinuousJob {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconcile::{JobState, Requested};
+
+    #[test]
+    fn a_status_has_what_clients_need() {
+        let at = "2026-01-31T02:00:00Z";
+        let version = json!({"revision": 3, "build": 2, "state": 1, "job": "a".repeat(64), "grace": 60});
+        let desired =
+            json!({"version": version, "paused": false, "onUnhealthy": "rollback", "startWithin": 600});
+        let run = json!({"number": 7, "version": version, "begun": at, "execution": "01a"});
+        let state = json!({"run": run, "starts": 7, "failures": 2, "failure": "it failed"});
+        let state: JobState = serde_json::from_value(state).unwrap();
+        let status = JobStatus {
+            address: "ContinuousJob/shop/orders".parse().unwrap(),
+            desired: Some(serde_json::from_value(desired).unwrap()),
+            requested: Requested { paused: true, restarts: 0 },
+            state,
+            condition: reconcile::Condition::BackingOff { until: at.parse().unwrap() },
+            convergence: reconcile::Convergence::Failed,
+            runs: false,
+            progress: None,
+        };
+        let job = serde_json::to_value(ContinuousJob::from(status)).unwrap();
+        let run = json!({"number": 7, "revision": 3, "begun": at, "execution": "01a"});
+        let expected = json!({
+            "address": "ContinuousJob/shop/orders", "condition": "backingOff", "backingOffUntil": at,
+            "convergence": "failed", "revision": 3, "run": run, "starts": 7, "failures": 2,
+            "failure": "it failed", "paused": false, "pauseRequested": true,
+        });
+        assert_eq!(job, expected);
+    }
+}

@@ -254,11 +254,9 @@ impl Complete {
         let Self { scope, assets, partition, run, job, origin } = self;
         let new = NewCompletions { assets, partition, run, job, origin };
         match new.invalid_field() {
-            Some(assets::InvalidField { name, message }) => Err(ServiceError::invalid(
-                DOMAIN,
-                name,
-                format!("`{name}` is not what it has to be: {message}"),
-            )),
+            Some(assets::InvalidField { name, message }) => {
+                Err(ServiceError::invalid(DOMAIN, name, format!("`{name}` is invalid: {message}")))
+            }
             None => Ok((scope, new)),
         }
     }

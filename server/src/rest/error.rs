@@ -14,28 +14,28 @@ const DOMAIN: &str = "dcp";
 
 /// Returns the error of a call without a caller, whom the log and the service have to name.
 pub(super) fn missing_caller(domain: &'static str) -> ServiceError {
-    ServiceError::new(Code::Internal, domain, "INTERNAL", "it is not known who calls")
+    ServiceError::new(Code::Internal, domain, "INTERNAL", "the caller is unknown")
 }
 
 pub(super) fn too_large(domain: &'static str, most: usize) -> ServiceError {
-    let message = format!("the body has to be of at most {} MiB: give what is long by a file", most >> 20);
+    let message = format!("the body is larger than {} MiB; put long SQL into a file", most >> 20);
     let error = ServiceError::new(Code::InvalidArgument, domain, "TOO_LARGE", message);
     error.with_http_code(StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 pub(super) fn not_json(domain: &'static str) -> ServiceError {
-    let message = "the body has to be JSON, and said to be: send `content-type: application/json`";
+    let message = "the content type of the body is not JSON; send `content-type: application/json`";
     let error = ServiceError::new(Code::InvalidArgument, domain, "NOT_JSON", message);
     error.with_http_code(StatusCode::UNSUPPORTED_MEDIA_TYPE)
 }
 
 pub(super) fn no_such_path(method: &Method, uri: &Uri) -> ServiceError {
-    let message = format!("there is no `{method} {}` here: see /openapi.json", uri.path());
+    let message = format!("this server has no `{method} {}`; see /openapi.json", uri.path());
     ServiceError::new(Code::NotFound, DOMAIN, "NO_SUCH_PATH", message)
 }
 
 pub(super) fn not_allowed(method: &Method, uri: &Uri) -> ServiceError {
-    let message = format!("`{method}` can't be done with {}: see /openapi.json", uri.path());
+    let message = format!("`{}` has no method `{method}`; see /openapi.json", uri.path());
     let error = ServiceError::new(Code::Unimplemented, DOMAIN, "NO_SUCH_METHOD", message);
     error.with_http_code(StatusCode::METHOD_NOT_ALLOWED)
 }

@@ -70,7 +70,7 @@ impl<S: Interface> FromRequest<S> for Body {
         let bytes = Bytes::from_request(request, state).await;
         bytes.map(|bytes| Self { bytes, domain }).map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => error::too_large(domain, MAX_BODY_BYTES),
-            _ => invalid_body(domain, "the body broke off before its end: send all of it".to_owned()),
+            _ => invalid_body(domain, "the body is incomplete; send all of it".to_owned()),
         })
     }
 }
@@ -94,7 +94,8 @@ impl Body {
                     invalid_body(domain, format!("the body is not JSON: {}", error.inner()))
                 }
             })?;
-        json.end().map_err(|error| invalid_body(domain, format!("`body` goes on after its end: {error}")))?;
+        json.end()
+            .map_err(|error| invalid_body(domain, format!("`body` has more than one JSON value: {error}")))?;
         Ok(read)
     }
 }
@@ -111,6 +112,6 @@ fn invalid_value<E: std::error::Error>(
 ) -> ServiceError {
     let path = error.path().to_string();
     let field = if path == "." { whole } else { &path };
-    let message = format!("`{field}` is not what it has to be: {}", error.inner());
+    let message = format!("`{field}` is invalid: {}", error.inner());
     ServiceError::invalid(domain, field, message)
 }
