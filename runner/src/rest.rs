@@ -3,6 +3,7 @@
 //! It only converts: requests become calls of [`crate::api`], and results become responses. [`dcp_server::rest`] has the
 //! parts that all interfaces share.
 
+mod attempt;
 mod document;
 mod error;
 mod request;

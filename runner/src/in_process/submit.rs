@@ -1,0 +1,223 @@
+//! Submits: each is checked completely before it is stored.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_gateway::SparkApplication;
+use dcp_model::manifest;
+use dcp_model::primitive::CoreEtlJob;
+use dcp_server::offload;
+use jiff::Timestamp;
+
+use super::Inner;
+use crate::api::{Error, Record, Result, Submitted};
+use crate::execution::{Execution, Id, Policy};
+use crate::lower::{self, lower};
+use crate::machine::{Event, apply_event};
+use crate::parameters;
+use crate::request::{CanonicalJob, Definition, Reference, Request, Submit};
+use crate::store::NewExecution;
+
+/// Time for which a check by a backend stays valid. It is short, because the backend's answer may change.
+const ACCEPTED_TTL: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Stores an execution, and starts to drive it.
+    pub(super) async fn submit(self: &Arc<Self>, submit: Submit) -> Result<Submitted> {
+        submit.check()?;
+        let new = match self.prepare(&submit).await {
+            Ok(new) => new,
+            // A repeated submit succeeds even if the job has changed since.
+            Err(error) => {
+                let Some(record) = self.store.by_token(&submit.token).await? else { return Err(error) };
+                return repeated_submit(&submit, record);
+            }
+        };
+        let permit = match self.queues.acquire(&new.record.request.domain) {
+            Ok(permit) => permit,
+            // A repeated submit succeeds even if the queue is full.
+            Err(error) => {
+                let Some(record) = self.store.by_token(&submit.token).await? else { return Err(error) };
+                return repeated_submit(&submit, record);
+            }
+        };
+        let submitted = self.store.submit(new).await?;
+        if submitted.fresh {
+            let record = &submitted.record;
+            self.start_or_wake(record.id(), record.version, Some(record.clone()), Some(permit));
+        }
+        Ok(submitted)
+    }
+
+    /// Chooses the backend for a job.
+    fn choose_backend(&self, job: &CoreEtlJob) -> Result<manifest::Backend> {
+        let mine = || self.options.backends.iter().map(|(name, _)| *name);
+        let wanted = &job.placement.backends;
+        let chosen = match wanted.as_slice() {
+            [] => mine().next(),
+            wanted => wanted.iter().copied().find(|name| mine().any(|it| it == *name)),
+        };
+        chosen.ok_or_else(|| {
+            let list = |all: &mut dyn Iterator<Item = manifest::Backend>| {
+                let names: Vec<_> = all.map(manifest::Backend::name).collect();
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            };
+            let (wanted, mine) = (list(&mut wanted.iter().copied()), list(&mut mine()));
+            let field = "job.placement.backends".to_owned();
+            let message = format!(
+                "the job may run on {wanted}, and this Runner has {mine}: change `placement.backends`, or submit it \
+                 to another Runner"
+            );
+            Error::Invalid { field, message }
+        })
+    }
+
+    /// Returns the application of an execution's current attempt.
+    pub(super) fn application(&self, job: &CoreEtlJob, record: &Record) -> Result<SparkApplication> {
+        let values = values(job, &record.request)?;
+        let execution = &record.execution;
+        let results =
+            self.options.results.as_ref().map(|results| results.location(&execution.id, execution.attempt()));
+        let input = lower::Input {
+            job,
+            execution: &record.execution,
+            values: &values,
+            streaming: record.request.streaming.as_ref(),
+            results: results.as_deref(),
+        };
+        lower(&input)
+            .map_err(|lower::Unsupported(message)| Error::Invalid { field: "job".to_owned(), message })
+    }
+
+    /// Checks a request completely before it is stored.
+    async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<NewExecution> {
+        let canonical = match &submit.job {
+            Definition::Inline(canonical) => Arc::clone(canonical),
+            Definition::Applied(reference) => {
+                let canonical = self.applied_job(reference).await?;
+                if submit.streaming.is_none() {
+                    self.reject_continuous(reference).await?;
+                }
+                canonical
+            }
+        };
+        let job = canonical.job();
+        let now = self.now();
+        let policy = Policy::of(job, submit.streaming.as_ref());
+        let mut execution =
+            Execution::new(Id::new(now, rand::random()), policy, self.choose_backend(job)?, now);
+        execution.awaits_key = submit.order.is_some();
+        execution.unprepared = submit.streaming.as_ref().is_some_and(|it| it.state.is_some());
+        let record = Record {
+            request: submit.request(canonical.fingerprint().clone()),
+            execution,
+            history: Vec::new(),
+            version: 1,
+            owner: self.membership.id(),
+            progress: None,
+        };
+        let (inner, checked) = (Arc::clone(self), Arc::clone(&canonical));
+        let check = move || inner.check_accepted(&checked, &record, now).map(|()| record);
+        let record = offload(canonical.text().len(), check).await?;
+        self.jobs.put(canonical.fingerprint().clone(), Arc::clone(&canonical), canonical.text().len());
+        Ok(NewExecution { record, job: canonical })
+    }
+
+    /// Checks that the backend accepts the job with the parameters of this run.
+    fn check_accepted(&self, canonical: &CanonicalJob, record: &Record, now: Timestamp) -> Result<()> {
+        let fingerprint = canonical.fingerprint();
+        let is_batch = record.request.streaming.is_none();
+        if is_batch && self.accepted.get(fingerprint).is_some_and(|since| since.elapsed() < ACCEPTED_TTL) {
+            // Only the parameters differ between the runs of a job.
+            return values(canonical.job(), &record.request).map(|_| ());
+        }
+        // The first attempt, without the adjustments by sizing.
+        let mut first = record.clone();
+        first.execution.awaits_key = false;
+        apply_event(&mut first.execution, Event::Stepped, now);
+        let application = self.application(canonical.job(), &first)?;
+        if let Some(compute) = self.compute(first.execution.backend) {
+            compute.accepts(&application).map_err(|error| match error {
+                dcp_gateway::Error::Unavailable(message) => Error::Unavailable(message),
+                dcp_gateway::Error::Field { field, reason } => {
+                    Error::Invalid { field: format!("job.{field}"), message: reason }
+                }
+                dcp_gateway::Error::Invalid(message) | dcp_gateway::Error::Conflict(message) => {
+                    Error::Invalid { field: "job".to_owned(), message }
+                }
+            })?;
+        }
+        if is_batch {
+            self.accepted.put(fingerprint.clone(), Instant::now(), 1);
+        }
+        Ok(())
+    }
+
+    /// Rejects a run of an applied continuous job, because its reconciler runs it already.
+    async fn reject_continuous(&self, reference: &Reference) -> Result<()> {
+        let Some(jobs) = &self.options.jobs else { return Ok(()) };
+        if !jobs.is_continuous(reference).await? {
+            return Ok(());
+        }
+        let id = format!("{}/{}", reference.domain, reference.name);
+        Err(Error::NotNow(format!(
+            "`{id}` is a continuous job, which its reconciler keeps running: see `dcp status {id}`; to start it again, \
+             `dcp restart {id}`"
+        )))
+    }
+
+    /// Returns an applied job, at the requested or the current revision.
+    async fn applied_job(&self, reference: &Reference) -> Result<Arc<CanonicalJob>> {
+        let Some(jobs) = &self.options.jobs else {
+            let message = "this Runner has no registry to look jobs up in: submit the job itself";
+            return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
+        };
+        let none = || {
+            let Reference { scope, domain, name, fingerprint } = reference;
+            let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
+            let which = which.unwrap_or_default();
+            Error::NotFound(format!(
+                "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
+            ))
+        };
+        // An earlier revision may run only while the job is still applied.
+        let current = jobs.current(reference).await?.ok_or_else(none)?;
+        let revision = reference.fingerprint.clone().unwrap_or(current);
+        // A revision never changes, so that it can be cached.
+        let pinned = Reference { fingerprint: Some(revision.clone()), ..reference.clone() };
+        if let Some(known) = self.applied_jobs.get(&pinned) {
+            return Ok(known);
+        }
+        let job = jobs.job(reference, &revision).await?.ok_or_else(none)?;
+        // The size of the job is unknown before its text is rendered, so it is always offloaded.
+        let canonical = Arc::new(offload(usize::MAX, || CanonicalJob::new(job)).await);
+        self.applied_jobs.put(pinned, Arc::clone(&canonical), canonical.text().len());
+        Ok(canonical)
+    }
+}
+
+/// Returns the parameter values of a run.
+fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parameters::Value>> {
+    parameters::values(job, &request.parameters, &request.token).map_err(|problems| {
+        let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
+        let messages: Vec<_> = problems.iter().map(|it| it.message.as_str()).collect();
+        let field = format!("parameters.{}", parameters.join(","));
+        Error::Invalid { field, message: messages.join("; ") }
+    })
+}
+
+/// Returns the response to a submit whose token is known already.
+fn repeated_submit(submit: &Submit, record: Record) -> Result<Submitted> {
+    let job = match &submit.job {
+        Definition::Inline(canonical) => canonical.fingerprint().clone(),
+        Definition::Applied(reference) => {
+            reference.fingerprint.clone().unwrap_or_else(|| record.request.job.clone())
+        }
+    };
+    let differences = record.request.differences(&submit.request(job));
+    if differences.is_empty() {
+        return Ok(Submitted { record, fresh: false });
+    }
+    Err(Error::TokenReused { id: record.id().clone(), differences })
+}
