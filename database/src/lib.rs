@@ -4,6 +4,7 @@
 //! them, and knows nothing of the stored data.
 
 mod dedicated;
+mod group_commit;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -20,6 +21,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Ex
 use tokio::time::{sleep, timeout};
 
 pub use dedicated::DedicatedConnection;
+pub use group_commit::{BatchWriter, GroupCommit};
 pub use schema::Schema;
 pub use transaction::{MAX_ROWS, Transaction, is_worth_caching, parameter_table};
 

@@ -15,7 +15,7 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use dcp_database::{Database, Schema};
+use dcp_database::{Database, GroupCommit, Schema};
 use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -45,7 +45,7 @@ const QUEUE: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
-    writer: mpsc::Sender<write::Command>,
+    writer: GroupCommit<write::Writer>,
     reader: mpsc::Sender<lookup::Lookup>,
 }
 
@@ -78,8 +78,7 @@ impl Store {
 
     async fn with_database(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
-        let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.dedicated_connection(), inbox));
+        let writer = GroupCommit::start(write::Writer::new(database.dedicated_connection()));
         let (reader, lookups) = mpsc::channel(QUEUE);
         tokio::spawn(lookup::read_all(database.dedicated_connection(), lookups));
         Ok(Self { database, writer, reader })
@@ -103,7 +102,7 @@ impl Store {
     /// to exit.
     pub async fn writer_died(&self) {
         tokio::select! {
-            () = self.writer.closed() => {}
+            () = self.writer.died() => {}
             () = self.reader.closed() => {}
         }
     }
@@ -112,19 +111,22 @@ impl Store {
     ///
     /// Fails with [`Error::Unavailable`] if the owner is no member, as no Runner would run the execution.
     pub async fn submit(&self, new: NewExecution) -> Result<Submitted> {
-        let (sender, reply) = oneshot::channel();
-        self.send(write::Command::Submit(Box::new(write::Entry::of(new)), sender)).await?;
-        reply.await.map_err(|_| writer_died_error())?
+        match self.write(write::Command::Submit(Box::new(write::Entry::of(new)))).await? {
+            write::Reply::Submitted(submitted) => submitted.map(|it| *it),
+            write::Reply::Saved(_) => unreachable!("the reply is that of the command"),
+        }
     }
 
     /// Replaces the version of an execution that the change was made from, and increments its version. Returns false if
     /// somebody else has changed it meanwhile.
     pub async fn save(&self, record: &mut Record, extras: SaveExtras) -> Result<bool> {
-        let (sender, reply) = oneshot::channel();
-        self.send(write::Command::Save(Box::new(write::Save::of(record, &extras)), sender)).await?;
-        let saved = reply.await.map_err(|_| writer_died_error())??;
-        record.version += u64::from(saved);
-        Ok(saved)
+        match self.write(write::Command::Save(Box::new(write::Save::of(record, &extras)))).await? {
+            write::Reply::Saved(saved) => {
+                record.version += u64::from(saved);
+                Ok(saved)
+            }
+            write::Reply::Submitted(_) => unreachable!("the reply is that of the command"),
+        }
     }
 
     /// Gives an execution that replaces others its exclusive key, if no other execution has it.
@@ -132,8 +134,8 @@ impl Store {
         claim::claim(&self.database, record).await
     }
 
-    async fn send(&self, command: write::Command) -> Result<()> {
-        self.writer.send(command).await.map_err(|_| writer_died_error())
+    async fn write(&self, command: write::Command) -> Result<write::Reply> {
+        self.writer.write(command).await.ok_or_else(writer_died_error)?
     }
 
     pub async fn get(&self, id: &Id) -> Result<Option<Record>> {
@@ -256,10 +258,7 @@ mod tests {
     async fn death_of_the_writer_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
-        let (writer, inbox) = mpsc::channel(1);
-        let dead = Store { writer, ..store.clone() };
-        timeout(Duration::from_millis(50), dead.writer_died()).await.unwrap_err();
-        drop(inbox);
+        let dead = Store { writer: GroupCommit::dead(), ..store.clone() };
         timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
         let (reader, lookups) = mpsc::channel(1);
         drop(lookups);

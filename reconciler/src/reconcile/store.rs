@@ -7,17 +7,13 @@ mod write;
 
 use std::path::Path;
 
-use dcp_database::{Database, Error, Result, Schema, signed};
+use dcp_database::{Database, Error, GroupCommit, Result, Schema, signed};
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use tokio::sync::{mpsc, oneshot};
 
 use super::{JobState, Leader, Requested};
 
 const SCHEMA: Schema = Schema { table: "reconcile_schema", migrations: &[include_str!("schema-1.sql")] };
-
-/// The number of waiting writes above which callers wait.
-const QUEUE: usize = 1024;
 
 /// A continuous job, by where it is applied: a scope, and the address of its `ContinuousJob` there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,7 +42,7 @@ pub struct Event {
 pub struct Store {
     database: Database,
     id: String,
-    writer: mpsc::Sender<write::Command>,
+    writer: GroupCommit<write::Writer>,
 }
 
 impl Store {
@@ -70,8 +66,7 @@ impl Store {
         let rows = database.rows(sqlx::query("SELECT id FROM reconcile_identity")).await?;
         let id = rows.first().map(|row| database.get::<String>(row, 0)).transpose()?;
         let id = id.ok_or_else(|| database.corrupt("it has no name"))?;
-        let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.single_connection(), inbox));
+        let writer = GroupCommit::start(write::Writer { database: database.single_connection() });
         Ok(Self { database, id, writer })
     }
 
@@ -91,7 +86,7 @@ impl Store {
     /// Returns once nothing can be written any more because the task that writes has died. A process can't recover from
     /// that, and has to end.
     pub async fn writer_died(&self) {
-        self.writer.closed().await;
+        self.writer.died().await;
     }
 
     /// All that is remembered.
@@ -123,9 +118,7 @@ impl Store {
         let state = serde_json::to_string(&stored.state).expect("stored states have text as keys");
         let (key, events) = (key.clone(), events.to_vec());
         let save = write::Save { key, version: stored.version, state, events, at };
-        let (sender, reply) = oneshot::channel();
-        self.writer.send((save, sender)).await.map_err(|_| writer_died_error())?;
-        let saved = reply.await.map_err(|_| writer_died_error())??;
+        let saved = self.writer.write(save).await.ok_or_else(writer_died_error)??;
         stored.version += u64::from(saved);
         Ok(saved)
     }
@@ -230,9 +223,7 @@ mod tests {
     async fn death_of_the_writer_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
-        let (writer, inbox) = mpsc::channel(1);
-        let dead = Store { writer, ..store.clone() };
-        drop(inbox);
+        let dead = Store { writer: GroupCommit::dead(), ..store.clone() };
         timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
         assert!(tokio::select! {
             biased;

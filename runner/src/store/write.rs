@@ -1,15 +1,15 @@
-//! Writes of executions, by one task that batches them.
+//! Writes of executions, many in one commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dcp_database::{Database, DedicatedConnection, Transaction, is_worth_caching, signed};
+use async_trait::async_trait;
+use dcp_database::{BatchWriter, Database, DedicatedConnection, Transaction, is_worth_caching, signed};
 use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row as _};
-use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, StoredState, admit};
 use super::fence::Lease;
@@ -17,8 +17,6 @@ use super::{NewExecution, SaveExtras, json, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
 
-/// Maximum number of writes in one commit.
-const MAX_BATCH: usize = 256;
 /// Maximum number of attempts at a batch whose rows others write at the same time.
 const MAX_RACES: u32 = 16;
 /// Maximum number of jobs that are cached as stored.
@@ -26,8 +24,16 @@ const MAX_CACHED_JOBS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Submit(Box<Entry>, oneshot::Sender<Result<Submitted>>),
-    Save(Box<Save>, oneshot::Sender<Result<bool>>),
+    Submit(Box<Entry>),
+    Save(Box<Save>),
+}
+
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The result of a submit.
+    Submitted(Result<Box<Submitted>>),
+    /// True if the version was unchanged.
+    Saved(bool),
 }
 
 /// An execution to insert. It is serialized by its caller, because only one task writes.
@@ -71,105 +77,74 @@ impl Save {
     }
 }
 
-/// Writes all commands until all senders are gone.
-pub(super) async fn write_all(mut database: DedicatedConnection, mut inbox: mpsc::Receiver<Command>) {
-    let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
-    while inbox.recv_many(&mut commands, MAX_BATCH).await > 0 {
-        let batch = Batch::of(&mut commands);
-        match batch.write(&mut database, &mut jobs).await {
-            Ok(written) => batch.send_replies(written),
-            // One command of the batch may be at fault, so each is retried alone. The cache of stored jobs may be
-            // wrong, as after a restore.
-            Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
-                jobs.clear();
-                for one in batch.split() {
-                    match one.write(&mut database, &mut jobs).await {
-                        Ok(written) => one.send_replies(written),
-                        Err(error) => one.reject(&error),
-                    }
-                }
-            }
-            Err(error) => {
-                jobs.clear();
-                batch.reject(&error);
-            }
-        }
+/// Writes executions.
+#[derive(Debug)]
+pub(super) struct Writer {
+    database: DedicatedConnection,
+    /// Jobs that are certainly stored.
+    jobs: HashSet<Fingerprint>,
+}
+
+impl Writer {
+    pub(super) fn new(database: DedicatedConnection) -> Self {
+        Self { database, jobs: HashSet::new() }
     }
 }
 
-#[derive(Default)]
-struct Batch {
-    entries: Vec<Entry>,
-    saves: Vec<Save>,
-    submitted: Vec<oneshot::Sender<Result<Submitted>>>,
-    saved: Vec<oneshot::Sender<Result<bool>>>,
+#[async_trait]
+impl BatchWriter for Writer {
+    type Command = Command;
+    type Reply = Reply;
+    type Error = Error;
+
+    async fn write(&mut self, commands: &[Command]) -> Result<Vec<Reply>> {
+        let batch = Batch::of(commands);
+        let written = batch.write(&mut self.database, &mut self.jobs).await;
+        if written.is_err() {
+            // The cache of stored jobs may be wrong, as after a restore.
+            self.jobs.clear();
+        }
+        Ok(batch.replies(commands, written?))
+    }
+
+    fn is_unavailable(error: &Error) -> bool {
+        matches!(error, Error::Unavailable(_))
+    }
 }
 
-/// The results of a batch, in the order of its commands.
+/// The commands of one commit.
+struct Batch<'a> {
+    entries: Vec<&'a Entry>,
+    saves: Vec<&'a Save>,
+}
+
+/// The results of a batch, in the order of its entries and of its saves.
 struct Written {
     admissions: Vec<Admission>,
     saved: Vec<bool>,
 }
 
-impl Batch {
-    fn of(commands: &mut Vec<Command>) -> Self {
-        let mut batch = Self::default();
-        for command in commands.drain(..) {
+impl<'a> Batch<'a> {
+    fn of(commands: &'a [Command]) -> Self {
+        let (mut entries, mut saves) = (Vec::new(), Vec::new());
+        for command in commands {
             match command {
-                Command::Submit(entry, sender) => {
-                    batch.entries.push(*entry);
-                    batch.submitted.push(sender);
-                }
-                Command::Save(save, sender) => {
-                    batch.saves.push(*save);
-                    batch.saved.push(sender);
-                }
+                Command::Submit(entry) => entries.push(&**entry),
+                Command::Save(save) => saves.push(&**save),
             }
         }
-        batch
+        Self { entries, saves }
     }
 
-    fn len(&self) -> usize {
-        self.entries.len() + self.saves.len()
-    }
-
-    fn split(self) -> impl Iterator<Item = Self> {
-        let entries = self.entries.into_iter().zip(self.submitted).map(|(entry, sender)| Self {
-            entries: vec![entry],
-            submitted: vec![sender],
-            ..Self::default()
-        });
-        let saves = self.saves.into_iter().zip(self.saved).map(|(save, sender)| Self {
-            saves: vec![save],
-            saved: vec![sender],
-            ..Self::default()
-        });
-        entries.chain(saves)
-    }
-
-    /// Sends the replies. A caller that is gone needs none.
-    fn send_replies(self, written: Written) {
-        let replies: Vec<Result<Submitted>> = written
-            .admissions
-            .into_iter()
-            .zip(&self.entries)
-            .map(|(it, entry)| self.reply_to(it, entry))
-            .collect();
-        for (sender, reply) in self.submitted.into_iter().zip(replies) {
-            let _ = sender.send(reply);
-        }
-        for (sender, reply) in self.saved.into_iter().zip(written.saved) {
-            let _ = sender.send(Ok(reply));
-        }
-    }
-
-    fn reject(self, error: &Error) {
-        for sender in self.submitted {
-            let _ = sender.send(Err(error.clone()));
-        }
-        for sender in self.saved {
-            let _ = sender.send(Err(error.clone()));
-        }
+    fn replies(&self, commands: &[Command], written: Written) -> Vec<Reply> {
+        let entries = self.entries.iter().zip(written.admissions);
+        let mut submitted = entries.map(|(entry, admission)| self.reply_to(admission, entry));
+        let mut saved = written.saved.into_iter();
+        let reply = |command: &Command| match command {
+            Command::Submit(_) => submitted.next().map(|it| Reply::Submitted(it.map(Box::new))),
+            Command::Save(_) => saved.next().map(Reply::Saved),
+        };
+        commands.iter().filter_map(reply).collect()
     }
 
     async fn write(
@@ -220,7 +195,7 @@ impl Batch {
         if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
             return Ok(None);
         }
-        let entries: Vec<&Entry> = self.entries.iter().collect();
+        let entries = &self.entries;
         let count = entries.len() as u64;
         let inserted = |saved| {
             let admissions = entries.iter().map(|_| Admission::Insert).collect();
@@ -228,7 +203,7 @@ impl Batch {
         };
         // A single statement needs no transaction.
         if self.saves.is_empty() {
-            let insertion = insertion(database.database(), &entries);
+            let insertion = insertion(database.database(), entries);
             let written = database.execute(insertion).await?;
             return if written == count { inserted(Vec::new()) } else { Ok(None) };
         }
@@ -237,7 +212,7 @@ impl Batch {
             return inserted(saved(&self.saves, &included, &database.rows(query).await?));
         }
         let mut transaction = database.write().await?;
-        if transaction.execute(insertion(database.database(), &entries)).await? != count {
+        if transaction.execute(insertion(database.database(), entries)).await? != count {
             return Ok(None);
         }
         let (query, included) = update(database.database(), &self.saves);
@@ -254,7 +229,7 @@ impl Batch {
         let submits: Vec<&NewExecution> = self.entries.iter().map(|entry| &entry.new).collect();
         let admissions = admit(&submits, &mut known);
         let admitted = self.entries.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
-        let admitted: Vec<&Entry> = admitted.map(|(entry, _)| entry).collect();
+        let admitted: Vec<&Entry> = admitted.map(|(entry, _)| *entry).collect();
         if !admitted.is_empty()
             && transaction.execute(insertion(database.database(), &admitted)).await? != admitted.len() as u64
         {
@@ -349,7 +324,7 @@ const UPDATE_TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "
 
 /// Updates the executions whose version is unchanged, and returns their ids. Of several saves of one execution, only
 /// the first is included. Membership is not checked: a takeover changes the version, and the owner stays the same.
-fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
+fn update<'q>(database: &Database, saves: &[&'q Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
     let mut ids = HashSet::new();
     let included: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
     let values = database.values(ids.len(), &UPDATE_TYPES);
@@ -372,7 +347,7 @@ fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArgu
 }
 
 /// Returns for each save whether it was written, by the returned ids.
-fn saved(saves: &[Save], included: &[bool], rows: &[AnyRow]) -> Vec<bool> {
+fn saved(saves: &[&Save], included: &[bool], rows: &[AnyRow]) -> Vec<bool> {
     let written: HashSet<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
     saves
         .iter()

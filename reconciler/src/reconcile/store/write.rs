@@ -1,16 +1,14 @@
-//! Group commit of job states: one task writes all waiting states in one transaction.
+//! Writes of job states, many in one transaction.
 
 use std::collections::HashSet;
 
-use dcp_database::{Database, MAX_ROWS, Result, Transaction, is_worth_caching, signed};
+use async_trait::async_trait;
+use dcp_database::{BatchWriter, Database, MAX_ROWS, Result, Transaction, is_worth_caching, signed};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
-use tokio::sync::{mpsc, oneshot};
 
 use super::Key;
 
-/// The maximum number of states in one transaction.
-const BATCH: usize = 256;
 /// The number of writes of a job whose events are kept.
 const VERSIONS_WITH_EVENTS: u64 = 200;
 
@@ -24,41 +22,28 @@ pub(super) struct Save {
     pub(super) at: Timestamp,
 }
 
-/// Its answer is false where somebody else wrote meanwhile.
-pub(super) type Command = (Save, oneshot::Sender<Result<bool>>);
+/// Writes states. The reply is false if another writer came first.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) database: Database,
+}
 
-/// Writes all that comes in, for as long as anything can.
-pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Command>) {
-    let mut commands = Vec::new();
-    while inbox.recv_many(&mut commands, BATCH).await > 0 {
-        let (saves, replies): (Vec<Save>, Vec<_>) = commands.drain(..).unzip();
-        let written = match write(&database, &saves).await {
-            Ok(written) => written.into_iter().map(Ok).collect(),
-            // Of many, it may be the fault of one.
-            Err(dcp_database::Error::Unavailable(why)) => unavailable(&why, saves.len()),
-            Err(_) => write_one_by_one(&database, &saves).await,
-        };
-        for (reply, written) in replies.into_iter().zip(written) {
-            // A caller that is gone needs no answer.
-            let _ = reply.send(written);
-        }
+#[async_trait]
+impl BatchWriter for Writer {
+    type Command = Save;
+    type Reply = bool;
+    type Error = dcp_database::Error;
+
+    async fn write(&mut self, saves: &[Save]) -> Result<Vec<bool>> {
+        write(&self.database, saves).await
+    }
+
+    fn is_unavailable(error: &dcp_database::Error) -> bool {
+        matches!(error, dcp_database::Error::Unavailable(_))
     }
 }
 
-fn unavailable(why: &str, count: usize) -> Vec<Result<bool>> {
-    (0..count).map(|_| Err(dcp_database::Error::Unavailable(why.to_owned()))).collect()
-}
-
-async fn write_one_by_one(database: &Database, saves: &[Save]) -> Vec<Result<bool>> {
-    let mut written = Vec::new();
-    for save in saves {
-        let one = write(database, std::slice::from_ref(save)).await;
-        written.push(one.map(|it| it == [true]));
-    }
-    written
-}
-
-/// Writes some in one commit, and tells which were written. Of several for one job, the first one is.
+/// Writes states in one commit. Returns for each whether it was written; of several for one job, the first one is.
 async fn write(database: &Database, saves: &[Save]) -> Result<Vec<bool>> {
     let mut keys = HashSet::new();
     let (new, changed): (Vec<&Save>, Vec<&Save>) =
