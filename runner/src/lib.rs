@@ -17,6 +17,7 @@ mod event_files;
 pub mod execution;
 pub mod failure;
 pub mod in_process;
+pub mod lease;
 mod lines;
 pub mod lower;
 pub mod machine;

@@ -1,15 +1,15 @@
 //! The lease that elects one of several reconcilers.
 //!
-//! The holder increments a beat. Another reconciler that sees the same beat for the duration of the lease, by its own
-//! clock, takes the lease with the next epoch, so no two clocks are compared. A holder that could not beat for most of
-//! that duration stops before others take over. A holder that was suspended and continues later may act for a moment:
-//! its requests carry its old epoch, and the Runner rejects them.
+//! The holder increments a beat, by the rules of [`dcp_runner::lease`]. A reconciler that takes the lease over has the next epoch. A
+//! holder that was suspended and continues later may act for a moment: its requests carry its old epoch, and the Runner
+//! rejects them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dcp_database::{Database, Result, signed};
 use dcp_runner::clock::{Clock, Moment};
+use dcp_runner::lease::{LeaseTerm, ObservedHeartbeats};
 use jiff::Timestamp;
 
 use super::store::Store;
@@ -23,29 +23,26 @@ pub struct Lease {
     database: Database,
     name: String,
     holder: String,
-    duration: Duration,
+    term: LeaseTerm,
     /// The wall clock, for times that people see.
     time: fn() -> Timestamp,
-    clock: Clock,
     held: Arc<Mutex<Option<HeldLease>>>,
-    /// The epoch and the beat of another holder, and the time since when they are the same.
-    heartbeat: Option<((u64, u64), Moment)>,
+    /// The epoch and the beat of another holder.
+    observed: ObservedHeartbeats<(), (u64, u64)>,
 }
 
 /// A handle that tells tasks whether the lease is held.
 #[derive(Debug, Clone)]
 pub struct LeaseHandle {
     held: Arc<Mutex<Option<HeldLease>>>,
-    duration: Duration,
-    clock: Clock,
+    term: LeaseTerm,
 }
 
 impl LeaseHandle {
     /// Returns the epoch while the lease is certainly held.
     pub fn epoch(&self) -> Option<u64> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.filter(|held| self.clock.elapsed(held.confirmed_at) < self.duration * 2 / 3)
-            .map(|held| held.epoch)
+        held.filter(|held| self.term.may_act(held.confirmed_at)).map(|held| held.epoch)
     }
 }
 
@@ -62,11 +59,10 @@ impl Lease {
             database: store.database().clone(),
             name: name.to_owned(),
             holder: format!("{:032x}", rand::random::<u128>()),
-            duration,
+            term: LeaseTerm::new(duration, Clock::default()),
             time,
-            clock: Clock::default(),
             held: Arc::default(),
-            heartbeat: None,
+            observed: ObservedHeartbeats::default(),
         }
     }
 
@@ -80,7 +76,7 @@ impl Lease {
     }
 
     pub fn handle(&self) -> LeaseHandle {
-        LeaseHandle { held: Arc::clone(&self.held), duration: self.duration, clock: self.clock.clone() }
+        LeaseHandle { held: Arc::clone(&self.held), term: self.term.clone() }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<HeldLease>> {
@@ -89,12 +85,12 @@ impl Lease {
 
     /// Returns the pause between two turns.
     pub fn pause(&self) -> Duration {
-        self.duration / 5
+        self.term.heartbeat_interval()
     }
 
     /// Renews the lease, or takes it if it is free. Returns the epoch if the lease is held.
     pub async fn renew_or_take(&mut self) -> Result<Option<u64>> {
-        let confirmed_at = self.clock.now();
+        let confirmed_at = self.term.now();
         let held = *self.held();
         if let Some(HeldLease { epoch, .. }) = held {
             let query = "UPDATE reconcile_leases SET beat = beat + 1, heartbeat = $4 WHERE name = $1 AND epoch = $2 AND holder = $3";
@@ -121,12 +117,8 @@ impl Lease {
         };
         let now = (self.database.number(row, 0)?, self.database.number(row, 2)?);
         let is_released = self.database.get::<&str>(row, 1)?.is_empty();
-        let since = match self.heartbeat {
-            Some((before, since)) if before == now => since,
-            _ => self.clock.now(),
-        };
-        self.heartbeat = Some((now, since));
-        if !is_released && self.clock.elapsed(since) <= self.duration {
+        let is_silent = self.observed.is_silent((), now, &self.term);
+        if !is_released && !is_silent {
             return Ok(None);
         }
         let (epoch, beat) = now;

@@ -9,7 +9,6 @@
 //! Runner in the same statement or transaction, so that a Runner that was paused in between can't own anything. Live
 //! executions whose owner has no row are taken over by any Runner of the same location.
 
-use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -20,15 +19,15 @@ use std::time::Duration;
 use super::Options;
 use crate::api::{Error, Result};
 use crate::clock::{Clock, Moment};
+use crate::lease::{LeaseTerm, ObservedHeartbeats};
 use crate::store::Store;
 
 /// The membership of one Runner.
 #[derive(Debug)]
 pub struct Membership {
     location_id: String,
-    lease: Duration,
+    term: LeaseTerm,
     detection: FailureDetection,
-    clock: Clock,
     state: Mutex<MemberState>,
 }
 
@@ -48,8 +47,7 @@ struct MemberState {
     confirmed_at: Moment,
     /// Held for its lifetime only.
     _lock: Option<File>,
-    /// The last heartbeat of each other member, and when it was first seen.
-    heartbeats: HashMap<String, (u64, Moment)>,
+    heartbeats: ObservedHeartbeats<String, u64>,
 }
 
 impl Membership {
@@ -68,8 +66,9 @@ impl Membership {
         (location_id, lease): (&str, Duration),
         clock: Clock,
     ) -> Result<Self> {
-        let state = Mutex::new(register(store, &detection, location_id, &clock).await?);
-        Ok(Self { location_id: location_id.to_owned(), lease, detection, clock, state })
+        let state = Mutex::new(register(store, &detection, location_id, clock.now()).await?);
+        let term = LeaseTerm::new(lease, clock);
+        Ok(Self { location_id: location_id.to_owned(), term, detection, state })
     }
 
     pub fn id(&self) -> String {
@@ -79,7 +78,7 @@ impl Membership {
     /// Returns whether no other Runner can have taken over yet.
     pub fn is_valid(&self) -> bool {
         matches!(self.detection, FailureDetection::FileLocks(_))
-            || self.clock.elapsed(self.state().confirmed_at) < self.lease * 2 / 3
+            || self.term.may_act(self.state().confirmed_at)
     }
 
     /// Waits until others may have taken over.
@@ -91,7 +90,7 @@ impl Membership {
 
     /// Returns the interval of heartbeats and of checks for members that are gone.
     pub fn heartbeat_interval(&self) -> Duration {
-        (self.lease / 5).min(Duration::from_secs(1))
+        self.term.heartbeat_interval().min(Duration::from_secs(1))
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, MemberState> {
@@ -100,7 +99,7 @@ impl Membership {
 
     /// Sends the heartbeat. If others have taken over, the Runner joins again under a new id, and owns nothing.
     pub async fn heartbeat(&self, store: &Store) -> Result<()> {
-        let (before, id) = (self.clock.now(), self.id());
+        let (before, id) = (self.term.now(), self.id());
         let is_member = match self.detection {
             // Its lock is its heartbeat, but somebody may have removed the file.
             FailureDetection::FileLocks(_) => store.is_member(&id).await?,
@@ -109,7 +108,7 @@ impl Membership {
         if is_member {
             self.state().confirmed_at = before;
         } else {
-            let again = register(store, &self.detection, &self.location_id, &self.clock).await?;
+            let again = register(store, &self.detection, &self.location_id, self.term.now()).await?;
             *self.state() = again;
         }
         Ok(())
@@ -119,12 +118,15 @@ impl Membership {
     pub async fn take_over(&self, store: &Store) -> Result<bool> {
         let me = self.id();
         let all = store.members().await?;
-        self.state().heartbeats.retain(|id, _| all.iter().any(|(member, _)| member == id));
+        self.state().heartbeats.retain(|id| all.iter().any(|(member, _)| member == id));
         let mut any = false;
         for (other, heartbeat) in all.iter().filter(|(id, _)| *id != me && self.is_same_location(id)) {
             let gone = match &self.detection {
                 FailureDetection::FileLocks(folder) => is_lock_free(folder, other),
-                FailureDetection::Heartbeats => self.is_silent(other, *heartbeat),
+                FailureDetection::Heartbeats => {
+                    let is_silent = self.state().heartbeats.is_silent(other.clone(), *heartbeat, &self.term);
+                    is_silent || *heartbeat == LEFT_HEARTBEAT
+                }
             };
             if !gone || !store.take_over((other, *heartbeat), &me).await? {
                 continue;
@@ -152,16 +154,6 @@ impl Membership {
         id.rsplit_once('-').is_some_and(|(location_id, _)| location_id == self.location_id)
     }
 
-    fn is_silent(&self, other: &str, heartbeat: u64) -> bool {
-        let now = self.clock.now();
-        let mut state = self.state();
-        let last = state.heartbeats.entry(other.to_owned()).or_insert_with(|| (heartbeat, now));
-        if last.0 != heartbeat {
-            *last = (heartbeat, now);
-        }
-        heartbeat == LEFT_HEARTBEAT || now.since(last.1) > self.lease
-    }
-
     /// Leaves, so that others take over at once.
     pub async fn leave(&self, store: &Store) -> Result<()> {
         let id = self.id();
@@ -180,7 +172,7 @@ async fn register(
     store: &Store,
     detection: &FailureDetection,
     location_id: &str,
-    clock: &Clock,
+    confirmed_at: Moment,
 ) -> Result<MemberState> {
     let id = format!("{location_id}-{:032x}", rand::random::<u128>());
     // The lock comes first, because a member without a lock counts as gone.
@@ -188,9 +180,8 @@ async fn register(
         FailureDetection::FileLocks(folder) => Some(lock(folder, &id)?),
         FailureDetection::Heartbeats => None,
     };
-    let confirmed_at = clock.now();
     store.register(&id).await?;
-    Ok(MemberState { id: id.into(), confirmed_at, _lock: lock, heartbeats: HashMap::new() })
+    Ok(MemberState { id: id.into(), confirmed_at, _lock: lock, heartbeats: ObservedHeartbeats::default() })
 }
 
 fn lock_path(folder: &Path, id: &str) -> PathBuf {
