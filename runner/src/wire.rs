@@ -1,11 +1,11 @@
 //! Conversions between the Runner's types and the messages of `dcp.runner.v1`, for client and server.
 
+mod attempt;
 pub(crate) mod error;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use dcp_gateway::{Addresses, End, Evidence};
 use dcp_model::manifest::{Backend, Cause, Duration, Trigger};
 use dcp_model::primitive::Fingerprint;
 use dcp_proto::runner::v1 as proto;
@@ -15,9 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Holder, Record};
 use crate::cache::Cache;
-use crate::execution::{
-    Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, StopReason, Transition,
-};
+use crate::execution::{Execution, Id, Phase, Policy, Transition};
 use crate::progress::Progress;
 use crate::request::{CanonicalJob, Definition, Fence, Reference, Request, Submit};
 use crate::streaming::Streaming;
@@ -214,10 +212,10 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         not_before: execution.not_before.map(time),
         policy: Some(policy(&execution.policy)),
         backend: enum_text(&execution.backend),
-        attempts: execution.attempts.iter().map(attempt).collect(),
+        attempts: execution.attempts.iter().map(attempt::attempt).collect(),
         remedies: execution.remedies,
-        adjusted: adjusted(&execution.adjusted),
-        stopping: execution.stopping.as_ref().map(stop_reason),
+        adjusted: attempt::adjusted(&execution.adjusted),
+        stopping: execution.stopping.as_ref().map(attempt::stop_reason),
         history: history.iter().map(transition).collect(),
         progress: progress.as_ref().map(self::progress),
         order: *order,
@@ -231,15 +229,15 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         policy: read_policy(&record.policy.unwrap_or_default())?,
         backend: read_enum::<Backend>(&record.backend)?,
         created: read_time(record.created)?,
-        attempts: record.attempts.into_iter().map(read_attempt).collect::<Result<_>>()?,
-        stopping: record.stopping.map(read_stop_reason).transpose()?,
+        attempts: record.attempts.into_iter().map(attempt::read_attempt).collect::<Result<_>>()?,
+        stopping: record.stopping.map(attempt::read_stop_reason).transpose()?,
         not_before: read_optional_time(record.not_before)?,
         waiting: record.waiting,
         // Only the Runner that drives the execution needs these.
         unprepared: false,
         awaits_key: false,
         remedies: record.remedies,
-        adjusted: read_adjusted(record.adjusted),
+        adjusted: attempt::read_adjusted(record.adjusted),
         ended: read_optional_time(record.ended)?,
     };
     let request = Request {
@@ -259,28 +257,6 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
     let history = record.history.into_iter().map(read_transition).collect::<Result<_>>()?;
     let progress = record.progress.map(read_progress).transpose()?;
     Ok(Record { request, execution, history, version: 0, owner: String::new(), progress })
-}
-
-fn stop_reason(reason: &StopReason) -> proto::StopReason {
-    use proto::stop_reason::Kind;
-    let kind = match reason {
-        StopReason::Cancelled { by } => Kind::CancelledBy(by.clone()),
-        StopReason::Replaced { by } => Kind::ReplacedBy(by.to_string()),
-        StopReason::StartTimeout => Kind::StartTimeout(true),
-        StopReason::RunTimeout => Kind::RunTimeout(true),
-    };
-    proto::StopReason { kind: Some(kind) }
-}
-
-fn read_stop_reason(reason: proto::StopReason) -> Result<StopReason> {
-    use proto::stop_reason::Kind;
-    match reason.kind {
-        Some(Kind::CancelledBy(by)) => Ok(StopReason::Cancelled { by }),
-        Some(Kind::ReplacedBy(by)) => Ok(StopReason::Replaced { by: read_id(&by)? }),
-        Some(Kind::StartTimeout(true)) => Ok(StopReason::StartTimeout),
-        Some(Kind::RunTimeout(true)) => Ok(StopReason::RunTimeout),
-        _ => Err("a reason to stop is not one that this dcp knows".to_owned()),
-    }
 }
 
 fn streaming(streaming: &Streaming) -> proto::Streaming {
@@ -418,69 +394,4 @@ fn read_policy(policy: &proto::Policy) -> Result<Policy> {
         stop_seconds: policy.stop_seconds,
         ttl_seconds: policy.ttl_seconds,
     })
-}
-
-fn attempt(attempt: &Attempt) -> proto::Attempt {
-    let Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
-    let end = end.as_ref().map(|end| {
-        let End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end.clone();
-        let evidence = evidence
-            .into_iter()
-            .map(|Evidence { source, text }| proto::Evidence { source: enum_text(&source), text });
-        let (reason, evidence) = (enum_text(&reason), evidence.collect());
-        proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, reason, evidence }
-    });
-    let Addresses { ui, connect, event_log } = addresses.clone();
-    let diagnosis = diagnosis.as_ref().map(|diagnosis| {
-        let Diagnosis { class, cause, summary, evidence } = diagnosis.clone();
-        proto::Diagnosis { class: class.as_ref().map(enum_text), cause, summary, evidence }
-    });
-    proto::Attempt {
-        number: *number,
-        backend: enum_text(backend),
-        begun: Some(time(*begun)),
-        running: running.map(time),
-        addresses: Some(proto::Addresses { ui, connect, event_log }),
-        end,
-        diagnosis,
-        adjusted: self::adjusted(adjusted),
-    }
-}
-
-fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
-    let proto::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
-    let end = end.map(|end| {
-        let proto::End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end;
-        let (at, reason) = (read_time(at)?, read_enum(&reason)?);
-        let evidence = evidence.into_iter().map(|proto::Evidence { source, text }| {
-            Ok::<_, String>(Evidence { source: read_enum(&source)?, text })
-        });
-        let evidence = evidence.collect::<Result<_>>()?;
-        Ok::<_, String>(End { at, succeeded, stopped, exit_code, signal, reason, evidence })
-    });
-    let proto::Addresses { ui, connect, event_log } = addresses.unwrap_or_default();
-    let diagnosis = diagnosis.map(|diagnosis| {
-        let proto::Diagnosis { class, cause, summary, evidence } = diagnosis;
-        let class = class.as_deref().map(read_enum::<Cause>).transpose()?;
-        Ok::<_, String>(Diagnosis { class, cause, summary, evidence })
-    });
-    Ok(Attempt {
-        number,
-        backend: read_enum(&backend)?,
-        begun: read_time(begun)?,
-        running: read_optional_time(running)?,
-        addresses: Addresses { ui, connect, event_log },
-        end: end.transpose()?,
-        diagnosis: diagnosis.transpose()?,
-        adjusted: read_adjusted(adjusted),
-    })
-}
-
-fn adjusted(adjusted: &BTreeMap<String, Adjustment>) -> HashMap<String, proto::Adjustment> {
-    map(adjusted.clone(), |Adjustment { value, why }| proto::Adjustment { value, why })
-}
-
-fn read_adjusted(adjusted: HashMap<String, proto::Adjustment>) -> BTreeMap<String, Adjustment> {
-    let one = |(key, proto::Adjustment { value, why })| (key, Adjustment { value, why });
-    adjusted.into_iter().map(one).collect()
 }

@@ -1,8 +1,8 @@
 //! The lease that elects one of several reconcilers.
 //!
-//! The holder increments a beat, by the rules of [`dcp_runner::lease`]. A reconciler that takes the lease over has the next epoch. A
-//! holder that was suspended and continues later may act for a moment: its requests carry its old epoch, and the Runner
-//! rejects them.
+//! The holder increments a beat, by the rules of [`dcp_runner::lease`]. A reconciler that takes the lease over has the
+//! next epoch. A holder that was suspended and continues later may act for a moment: its requests carry its old epoch,
+//! and the Runner rejects them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
