@@ -15,7 +15,7 @@ use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{SourceFile, Sources};
-use dcp_model::primitive::{Body, CoreEtlJob};
+use dcp_model::primitive::{Body, CoreEtlJob, Primitive};
 
 /// The token of servers that tests start.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
@@ -117,6 +117,21 @@ pub fn job(spec: &str) -> CoreEtlJob {
         _ => None,
     });
     job.expect("the manifest has a job")
+}
+
+/// Returns the primitives of the continuous job `logistics/clicks`.
+///
+/// # Panics
+/// If the manifest has an error.
+pub fn continuous_job() -> Vec<Primitive> {
+    let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: clicks, domain: logistics, owner: tests}\n\
+                    spec:\n  engine: {version: \"4.1\"}\n  job: {pyspark: {main: main.py}}\n  \
+                    run: {continuous: {checkpoint: \"s3://checkpoints/clicks\"}}\n";
+    let files = [("manifest.yaml", manifest), ("main.py", "")];
+    let files = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into();
+    let compiled = compile(&files, None);
+    assert!(!compiled.has_errors(), "{}", describe(&compiled.sources, &compiled.diagnostics));
+    compiled.primitives
 }
 
 /// Formats diagnostics as plain text, with all their labels and help.

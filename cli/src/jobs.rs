@@ -181,8 +181,14 @@ impl Jobs {
             let overview = self.reconciler.jobs(self.scope(), of).await?;
             Ok((overview, self.reconciler.leader().await?))
         });
-        let (overview, leader) = response.map_err(|error| self.control.failed(&error))?;
+        let (mut overview, leader) = response.map_err(|error| self.control.failed(&error))?;
+        let now = Timestamp::now();
+        // A control plane without a Runner does not know the status of runs.
+        if overview.runner_error.is_some() {
+            let executions = Executions::Runner(Arc::clone(&self.runs.runner));
+            overview = self.runs.run(executions.refresh(overview, of.is_some(), now));
+        }
         let reconcile::Overview { jobs, runner_error } = overview;
-        Ok(Overview { jobs, leader, runner_error, now: Timestamp::now() })
+        Ok(Overview { jobs, leader, runner_error, now })
     }
 }

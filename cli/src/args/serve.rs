@@ -102,7 +102,7 @@ pub(crate) struct ServeControl {
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
     /// URL of the Runner that has the executions of continuous jobs, with the token of the environment; without it,
-    /// the conditions of jobs are unknown
+    /// REST does not know the conditions of jobs, and commands ask the Runner of their project
     #[arg(long, value_name = "URL")]
     pub(crate) runner: Option<String>,
     #[command(flatten)]

@@ -139,6 +139,15 @@ impl Executions {
         }
     }
 
+    /// Computes the conditions of jobs anew, for a control plane that can't reach the Runner.
+    pub async fn refresh(&self, overview: Overview, is_one: bool, now: Timestamp) -> Overview {
+        let stored = |status: JobStatus| {
+            let JobStatus { address, desired, requested, state, .. } = status;
+            StoredStatus { address, desired, requested, state }
+        };
+        self.overview(overview.jobs.into_iter().map(stored).collect(), is_one, now).await
+    }
+
     /// Adds the status of their runs to jobs. Leaves out those that are deleted and have ended.
     pub(super) async fn overview(&self, stored: Vec<StoredStatus>, is_one: bool, now: Timestamp) -> Overview {
         let (mut found, runner_error) = match self.runs(&stored, is_one).await {

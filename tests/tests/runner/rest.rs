@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_model::primitive::Primitive;
 use dcp_reconciler::reconcile::{Executions, LocalJobs};
 use dcp_reconciler::registry::Registry as _;
 use dcp_reconciler::registry::sql::Sql;
@@ -97,9 +98,12 @@ async fn control_plane(fake_spark: &FakeSpark) -> ControlPlane {
     let path = fake_spark.path("state.db");
     let registry = Sql::sqlite(&path).await.unwrap();
     let store = dcp_reconciler::reconcile::store::Store::sqlite(&path).await.unwrap();
-    let address = "ContinuousJob/logistics/clicks".parse().unwrap();
-    let change = Change { address, action: Action::Create, body: Some(commits::body("{}")) };
-    let first = commits::commit(&Base::default(), vec![change]);
+    let change = |primitive: Primitive| {
+        let body = Some(commits::body(&primitive.body.canonical()));
+        Change { address: primitive.address, action: Action::Create, body }
+    };
+    let changes = dcp_tests::continuous_job().into_iter().map(change).collect();
+    let first = commits::commit(&Base::default(), changes);
     registry.commit(&commits::scope(), first).await.unwrap();
     let jobs = Arc::new(LocalJobs {
         registry: registry.clone(),
