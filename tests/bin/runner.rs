@@ -107,7 +107,13 @@ impl<C: Compute + Clone + 'static> Compute for CrashingCompute<C> {
 
     fn watch(&self) -> BoxStream<'static, Result<WatchEvent>> {
         let this = self.clone();
-        self.inner.watch().inspect(move |_| this.step()).boxed()
+        let events = self.inner.watch().inspect(move |event| {
+            // The process has to live until it has printed its address, so that the list of applications is no step.
+            if matches!(event, Ok(WatchEvent::Changed(_))) {
+                this.step();
+            }
+        });
+        events.boxed()
     }
 
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
