@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub abilities: &'static [Ability],
 }
 
-/// An ability that a backend may have. The contract suite tests each one that a backend lists.
+/// An ability that a backend may have. `tests/tests/compute/abilities.rs` names the test of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ability {
     /// Drivers and executors are pods, with the settings of `pods`.
@@ -33,20 +33,6 @@ pub enum Ability {
     PythonPackages,
     /// A stream that is stopped finishes its running batch.
     Drain,
-}
-
-impl Ability {
-    /// Returns its description for users.
-    pub fn description(self) -> &'static str {
-        match self {
-            Ability::Pods => "pods",
-            Ability::EventLog => "event logs",
-            Ability::Ui => "addresses of Spark's web interface",
-            Ability::Secrets => "secrets",
-            Ability::PythonPackages => "Python packages",
-            Ability::Drain => "draining of streams",
-        }
-    }
 }
 
 /// A position in a driver's log. Only the backend that returned it can interpret it.

@@ -70,14 +70,14 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_opened() {
-        let folder = tempfile::tempdir().expect("there is room");
-        let root = folder.path().canonicalize().expect("it is there");
-        fs::create_dir(root.join("folder")).expect("there is room");
-        fs::write(root.join("folder/file"), "text").expect("there is room");
-        symlink(root.join("folder/file"), root.join("link")).expect("there is room");
-        symlink(root.join("folder"), root.join("way")).expect("there is room");
-        rustix::fs::mkfifoat(CWD, root.join("fifo"), 0o600.into()).expect("there is room");
-        symlink("/dev/zero", root.join("zeros")).expect("there is room");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        let root = folder.path().canonicalize().expect("it exists");
+        fs::create_dir(root.join("folder")).expect("the temporary folder is writable");
+        fs::write(root.join("folder/file"), "text").expect("the temporary folder is writable");
+        symlink(root.join("folder/file"), root.join("link")).expect("the temporary folder is writable");
+        symlink(root.join("folder"), root.join("way")).expect("the temporary folder is writable");
+        rustix::fs::mkfifoat(CWD, root.join("fifo"), 0o600.into()).expect("the temporary folder is writable");
+        symlink("/dev/zero", root.join("zeros")).expect("the temporary folder is writable");
         for refused in ["link", "way/file", "fifo", "zeros", "folder", "nothing"] {
             assert!(open_in_time(root.join(refused)).is_err(), "{refused}");
         }

@@ -130,7 +130,7 @@ pub enum Reason {
     /// The driver's container exceeded its memory limit.
     OutOfMemory,
     ImageUnavailable,
-    /// No node has room for a pod, or satisfies its constraints.
+    /// No node has the resources for a pod, or satisfies its constraints.
     Unschedulable,
     QuotaExceeded,
     /// The account of the backend or of the application lacks a permission.
@@ -145,21 +145,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 12] = [
-        Reason::Exited,
-        Reason::NotStarted,
-        Reason::Preparation,
-        Reason::OutOfMemory,
-        Reason::ImageUnavailable,
-        Reason::Unschedulable,
-        Reason::QuotaExceeded,
-        Reason::Forbidden,
-        Reason::Evicted,
-        Reason::NodeLost,
-        Reason::Deleted,
-        Reason::BackendFailed,
-    ];
-
     /// Returns a sentence for users.
     pub fn description(self) -> &'static str {
         match self {
@@ -168,7 +153,7 @@ impl Reason {
             Reason::Preparation => "a step before the driver failed",
             Reason::OutOfMemory => "the driver's container exceeded its memory limit",
             Reason::ImageUnavailable => "an image can't be pulled",
-            Reason::Unschedulable => "no node has room for a pod",
+            Reason::Unschedulable => "no node has the resources for a pod",
             Reason::QuotaExceeded => "a quota is exceeded",
             Reason::Forbidden => "a permission is missing",
             Reason::Evicted => "a pod was evicted",
@@ -204,9 +189,4 @@ pub enum Source {
     Pod,
     /// An event of Kubernetes.
     Event,
-}
-
-impl Source {
-    pub const ALL: [Source; 6] =
-        [Source::Backend, Source::System, Source::Command, Source::Container, Source::Pod, Source::Event];
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
@@ -19,6 +19,8 @@ const CHUNK: usize = 64 << 10;
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     root: PathBuf,
+    /// The parts of every path that come before its own: those of the location itself, if it may contain no link.
+    base: Vec<String>,
 }
 
 impl Folder {
@@ -46,22 +48,37 @@ impl Folder {
             return Err(unusable("it is the root of all folders"));
         }
         // Removes a `/` at the end.
-        Ok(Self { root: root.components().collect() })
+        Ok(Self { root: root.components().collect(), base: Vec::new() })
+    }
+
+    /// Follows no link in the path of the folder itself either, for a folder that another program may replace.
+    pub(crate) fn without_links(self) -> Result<Self, UnusableLocation> {
+        let base = self.root.components().filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_str().map(str::to_owned)),
+            _ => None,
+        });
+        let base = base.collect::<Option<Vec<String>>>().ok_or_else(|| not_utf8(&self.root))?;
+        Ok(Self { root: PathBuf::from("/"), base })
+    }
+
+    /// Returns the parts of a path from the root on.
+    fn absolute_parts(&self, parts: Vec<String>) -> Vec<String> {
+        self.base.iter().cloned().chain(parts).collect()
     }
 
     /// Returns the URL for Hadoop, which does not decode paths.
     pub(crate) fn url(&self) -> Result<String, UnusableLocation> {
-        let path = self.root.to_str().ok_or_else(|| UnusableLocation {
-            location: self.root.display().to_string(),
-            why: "its path is not valid UTF-8, so other programs can't open it".to_owned(),
-            help: "name a folder whose path is UTF-8",
-        })?;
+        let path = self.root.to_str().ok_or_else(|| not_utf8(&self.root))?;
         Ok(format!("file://{path}"))
     }
 
     pub(crate) async fn list(&self, parts: Vec<String>, limit: usize) -> io::Result<Vec<Object>> {
-        let root = self.root.clone();
-        in_background(move || list(&root, &parts, limit)).await
+        let (root, parts) = (self.root.clone(), self.absolute_parts(parts));
+        let mut found = in_background(move || list(&root, &parts, limit)).await?;
+        for object in found.iter_mut().filter(|_| !self.base.is_empty()) {
+            object.path = object.path.split('/').skip(self.base.len()).collect::<Vec<_>>().join("/");
+        }
+        Ok(found)
     }
 
     pub(crate) async fn read(
@@ -69,7 +86,7 @@ impl Folder {
         parts: Vec<String>,
         offset: u64,
     ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
-        let root = self.root.clone();
+        let (root, parts) = (self.root.clone(), self.absolute_parts(parts));
         let open = move || {
             let mut file = open(&root, &parts)?;
             file.seek(SeekFrom::Start(offset))?;
@@ -85,23 +102,31 @@ impl Folder {
     }
 
     pub(crate) async fn names(&self, parts: Vec<String>) -> io::Result<Vec<String>> {
-        let root = self.root.clone();
+        let (root, parts) = (self.root.clone(), self.absolute_parts(parts));
         in_background(move || names(&root, &parts)).await
     }
 
     pub(crate) async fn write(&self, parts: Vec<String>, bytes: Bytes) -> io::Result<()> {
-        let root = self.root.clone();
+        let (root, parts) = (self.root.clone(), self.absolute_parts(parts));
         in_background(move || write(&root, &parts, &bytes)).await
     }
 
     pub(crate) async fn rename(&self, from: Vec<String>, to: Vec<String>) -> io::Result<()> {
-        let root = self.root.clone();
+        let (root, from, to) = (self.root.clone(), self.absolute_parts(from), self.absolute_parts(to));
         in_background(move || rename(&root, &from, &to)).await
     }
 
     pub(crate) async fn remove(&self, parts: Vec<String>) -> io::Result<()> {
-        let root = self.root.clone();
+        let (root, parts) = (self.root.clone(), self.absolute_parts(parts));
         in_background(move || ignore_missing(remove(&root, &parts))).await
+    }
+}
+
+fn not_utf8(path: &Path) -> UnusableLocation {
+    UnusableLocation {
+        location: path.display().to_string(),
+        why: "its path is not valid UTF-8, so other programs can't open it".to_owned(),
+        help: "name a folder whose path is UTF-8",
     }
 }
 

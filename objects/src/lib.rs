@@ -119,6 +119,16 @@ impl Objects {
         Self::open_with(url, environment())
     }
 
+    /// Opens a location that another program writes. If it is a folder, no part of its own path may be a link either.
+    pub fn open_untrusted(url: &str) -> std::result::Result<Self, UnusableLocation> {
+        let objects = Self::open(url)?;
+        let location = match objects.location {
+            Location::Folder(folder) => Location::Folder(folder.without_links()?),
+            bucket @ Location::Bucket { .. } => bucket,
+        };
+        Ok(Self { location, ..objects })
+    }
+
     /// Opens a location with settings of another environment.
     pub fn open_with(
         url: &str,

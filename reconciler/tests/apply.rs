@@ -59,7 +59,7 @@ async fn later_commit_wins_over_a_slower_apply() {
         if let Step::Committed { serial } = step {
             serials.push(serial);
             let faster = async {
-                let state = registry.state(&scope).await.expect("it is there");
+                let state = registry.state(&scope).await.expect("it exists");
                 let change = |address: &_| Change {
                     address: Clone::clone(address),
                     action: Action::Delete,
@@ -69,25 +69,25 @@ async fn later_commit_wins_over_a_slower_apply() {
                 let (id, by, at) = ("fast".to_owned(), "fast".to_owned(), Timestamp::UNIX_EPOCH);
                 let commit = Commit { id, base: state.base, by, at, commit: None, changes };
                 registry.commit(&scope, commit).await.expect("it is the next one");
-                registry.published(&scope, &[2]).await.expect("it is there");
+                registry.published(&scope, &[2]).await.expect("it exists");
             };
             faster.now_or_never().expect("nothing in memory waits");
         }
         if step == Step::Published {
-            let state = registry.state(&scope).now_or_never().expect("nothing waits").expect("it is there");
+            let state = registry.state(&scope).now_or_never().expect("nothing waits").expect("it exists");
             assert_eq!(state.unpublished, [0_u64; 0]);
         }
     };
     let done = apply(target, &plan, &metadata, &mut report).await.expect("it is applied");
     assert_eq!((serials, done.written), (vec![1], 1));
-    let state = registry.state(&scope).await.expect("it is there");
+    let state = registry.state(&scope).await.expect("it exists");
     assert!(state.entries.keys().all(|address| address.kind != Kind::Orchestrator));
     assert_eq!(dags.list().await.expect("it can be listed"), [], "no DAG is there whose job is not");
 }
 
 async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>) -> Plan {
     let Target { registry, scope, dags: _ } = target;
-    let state = registry.state(scope).await.expect("it is there");
+    let state = registry.state(scope).await.expect("it exists");
     let commit = commit.map(str::to_owned);
     let context = Context { scope: scope.clone(), commit, locate: &|_, _, _| None };
     let comparison = compare(desired, &state, |_, _| Inclusion::Compared);
@@ -110,7 +110,7 @@ fn concurrent_applies_keep_the_staged_files_of_others() {
         let target = Target { registry: &registry, dags: &dags, scope: &scope };
         let metadata = CommitMetadata { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
         runtime().block_on(async {
-            let state = registry.state(&scope).await.expect("it is there");
+            let state = registry.state(&scope).await.expect("it exists");
             repair(target, &state).await.expect("what is there can be repaired");
             let plan = planned(target, desired, None).await;
             match apply(target, &plan, &metadata, &mut |_| {}).await {
@@ -138,7 +138,7 @@ fn concurrent_applies_keep_the_staged_files_of_others() {
     let dags = DagFolder::open("dags", folder.path()).expect("it can be opened");
     let target = Target { registry: &registry, dags: &dags, scope: &scope };
     runtime().block_on(async {
-        let state = registry.state(&scope).await.expect("it is there");
+        let state = registry.state(&scope).await.expect("it exists");
         repair(target, &state).await.expect("it can be repaired");
         let found = drift::find(target, &state).await.expect("it can be read");
         assert_eq!(found.drifts, [], "what is there is what is applied");
@@ -165,7 +165,7 @@ impl Fixture {
     }
 
     async fn state(&self) -> State {
-        self.registry.state(&self.scope).await.expect("it is there")
+        self.registry.state(&self.scope).await.expect("it exists")
     }
 
     async fn planned(&self, desired: &[Primitive], commit: Option<&str>) -> Plan {
@@ -209,7 +209,7 @@ impl Fixture {
 
     async fn file(&self, name: &str) -> String {
         let file = self.dags.read(&format!("d__{name}.py")).await.expect("it can be read");
-        String::from_utf8(file.expect("it is there")).expect("it is text")
+        String::from_utf8(file.expect("it exists")).expect("it is UTF-8 text")
     }
 
     /// Returns the line of a DAG file that names its revision and commit.

@@ -297,7 +297,7 @@ impl User {
             (6, true) => self.requested.paused = !self.requested.paused,
             (7, true) => self.requested.restarts += 1,
             (_, true) => {
-                let it = self.current.as_mut().expect("it is there");
+                let it = self.current.as_mut().expect("it exists");
                 it.paused = !it.paused;
                 return;
             }

@@ -20,7 +20,7 @@ const COMPACTED: &str = ".compact";
 /// Suffix of a log that is incomplete.
 const IN_PROGRESS: &str = ".inprogress";
 /// Maximum number of files that are listed.
-const FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 
 /// The newest log at a location.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl EventFile {
 /// Finds the newest log at a location: below it, or in the folder of a log in several files itself.
 pub(crate) async fn newest(objects: &Objects) -> Result<EventLog> {
     let mut logs: BTreeMap<String, (Option<SystemTime>, EventLog)> = BTreeMap::new();
-    for object in objects.list_first("", FILES).await? {
+    for object in objects.list_first("", MAX_FILES).await? {
         let Some((name, is_rolling, file)) = read_path(&object) else { continue };
         let (modified, log) = logs.entry(name).or_default();
         *modified = (*modified).max(object.modified);

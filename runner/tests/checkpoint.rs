@@ -19,7 +19,7 @@ fn required(state: u64, number: u32) -> RequiredState {
     let created = Timestamp::from_second(1_800_000_000 + i64::from(number)).expect("there is such a time");
     RequiredState {
         revision: state,
-        execution: Id::parse(&format!("run{number}")).expect("it is one"),
+        execution: Id::parse(&format!("run{number}")).expect("the value is valid"),
         created,
     }
 }
@@ -50,12 +50,12 @@ fn slow() -> Objects {
 /// Requests random states. Each preparation may be interrupted at a random time, and the next one may request another
 /// state.
 async fn assert_no_state_is_lost(seed: u64, objects: &Objects, shortest: u64) -> usize {
-    let mut dice = StdRng::seed_from_u64(seed);
+    let mut rng = StdRng::seed_from_u64(seed);
     let mut contents: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     let mut interrupted = 0;
     for number in 0..40 {
-        let state = dice.random_range(1..5);
-        let time = Duration::from_millis(dice.random_range(shortest..shortest + 40));
+        let state = rng.random_range(1..5);
+        let time = Duration::from_millis(rng.random_range(shortest..shortest + 40));
         let place = prepare_in(objects.clone(), "clicks", required(state, number));
         let Ok(prepared) = tokio::time::timeout(time, place).await else {
             interrupted += 1;
@@ -64,8 +64,8 @@ async fn assert_no_state_is_lost(seed: u64, objects: &Objects, shortest: u64) ->
         prepared.expect("it can be done");
         let expected = contents.entry(state).or_default();
         assert_eq!(&files(objects, "clicks").await, expected, "seed {seed}, {number}: state {state}");
-        for _ in 0..dice.random_range(0..4) {
-            let name = format!("offsets/{state}-{number}-{}", dice.random_range(0..100));
+        for _ in 0..rng.random_range(0..4) {
+            let name = format!("offsets/{state}-{number}-{}", rng.random_range(0..100));
             objects.write(&format!("clicks/{name}"), name.clone().into()).await.expect("it can be written");
             expected.insert(name);
         }

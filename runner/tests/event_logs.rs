@@ -17,7 +17,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn text(name: &str) -> String {
-    fs::read_to_string(path(&format!("{name}.json"))).expect("it is text")
+    fs::read_to_string(path(&format!("{name}.json"))).expect("it is UTF-8 text")
 }
 
 fn measured(name: &str) -> Measured {
@@ -69,10 +69,10 @@ async fn read(path: &Path) -> Result<Measured, Error> {
 
 #[tokio::test]
 async fn log_is_found_in_every_layout_of_spark() {
-    let folder = TempDir::new().expect("there is room");
+    let folder = TempDir::new().expect("the temporary folder is writable");
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+        fs::create_dir_all(path.parent().expect("the value is present")).expect("it can be created");
         fs::write(&path, bytes).expect("it can be written");
     };
     let text = text("aggregation");
@@ -107,7 +107,7 @@ async fn log_is_found_in_every_layout_of_spark() {
 
 #[tokio::test]
 async fn errors_name_the_location_and_the_remedy() {
-    let folder = TempDir::new().expect("there is room");
+    let folder = TempDir::new().expect("the temporary folder is writable");
     for missing in [folder.path(), &folder.path().join("nowhere")] {
         let error = read(missing).await.expect_err("there is no log").to_string();
         let says = format!("there is no event log in `{}`", missing.display());

@@ -22,7 +22,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/failures");
     let paths =
-        std::fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be listed").path());
+        std::fs::read_dir(folder).expect("it exists").map(|entry| entry.expect("it can be listed").path());
     let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
     paths.sort();
     paths.iter().map(|path| case(path)).collect()
@@ -34,7 +34,7 @@ fn word<T: DeserializeOwned>(text: &str) -> T {
 }
 
 fn case(path: &Path) -> Case {
-    let text = std::fs::read_to_string(path).expect("it is text");
+    let text = std::fs::read_to_string(path).expect("it is UTF-8 text");
     let mut lines = text.lines();
     let mut head = |name: &str| {
         let line = lines.next().expect("a case begins with what is expected");

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dcp_gateway::{End, Phase as At, Status};
+use dcp_gateway::{End, Evidence, Obstacle, Phase as At, Reason, Source, Status};
 use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
 use dcp_runner::machine::{Effect, Event, Verdict, apply_event, next_effect};
 use jiff::{SignedDuration, Timestamp};
 
 /// A small generator of random numbers that depend only on the seed.
-struct Dice(u64);
+struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -57,7 +57,7 @@ impl SimulatedBackend {
         self.applications.values().filter(|it| it.status.phase != At::Ended).count()
     }
 
-    fn create(&mut self, name: String, dice: &mut Dice, now: Timestamp) {
+    fn create(&mut self, name: String, rng: &mut SeededRng, now: Timestamp) {
         // A backend starts no second application with a name that it knows.
         if self.applications.contains_key(&name) {
             return;
@@ -66,8 +66,8 @@ impl SimulatedBackend {
         let application = Application {
             status: Status { started: Some(now), ..Status::new(At::Pending) },
             outcome: [Outcome::Succeeds, Outcome::Fails, Outcome::Hangs]
-                [usize::try_from(dice.roll(3)).expect("small")],
-            polls_left: dice.roll(4),
+                [usize::try_from(rng.roll(3)).expect("small")],
+            polls_left: rng.roll(4),
         };
         self.applications.insert(name, application);
     }
@@ -102,31 +102,31 @@ impl SimulatedBackend {
         Some(application.status.clone())
     }
 
-    fn delete(&mut self, name: &str, dice: &mut Dice, now: Timestamp) {
+    fn delete(&mut self, name: &str, rng: &mut SeededRng, now: Timestamp) {
         if let Some(application) = self.applications.get_mut(name)
             && application.status.phase != At::Ended
-            && dice.once_in(2)
+            && rng.once_in(2)
         {
             Self::end(application, false, true, now);
         }
     }
 }
 
-fn policy(dice: &mut Dice) -> Policy {
+fn policy(rng: &mut SeededRng) -> Policy {
     Policy {
-        attempts: 1 + u32::try_from(dice.roll(4)).expect("small"),
-        remedies: u32::try_from(dice.roll(3)).expect("small"),
-        backoff_seconds: dice.roll(60),
-        max_backoff_seconds: 30 + dice.roll(60),
+        attempts: 1 + u32::try_from(rng.roll(4)).expect("small"),
+        remedies: u32::try_from(rng.roll(3)).expect("small"),
+        backoff_seconds: rng.roll(60),
+        max_backoff_seconds: 30 + rng.roll(60),
         causes: Vec::new(),
-        start_seconds: 60 + dice.roll(600),
-        run_seconds: dice.once_in(2).then(|| 60 + dice.roll(600)),
-        stop_seconds: dice.roll(60),
+        start_seconds: 60 + rng.roll(600),
+        run_seconds: rng.once_in(2).then(|| 60 + rng.roll(600)),
+        stop_seconds: rng.roll(60),
         ttl_seconds: 3600,
     }
 }
 
-fn verdict(dice: &mut Dice) -> Option<Verdict> {
+fn verdict(rng: &mut SeededRng) -> Option<Verdict> {
     let diagnosis = Diagnosis {
         class: Some(dcp_model::manifest::Cause::OutOfMemory),
         cause: "driverHeap".to_owned(),
@@ -135,13 +135,13 @@ fn verdict(dice: &mut Dice) -> Option<Verdict> {
     };
     let more = Adjustment { value: "2g".to_owned(), why: "it was full".to_owned() };
     let remedy = BTreeMap::from([("spark.driver.memory".to_owned(), more)]);
-    match dice.roll(3) {
+    match rng.roll(3) {
         0 => None,
         1 => Some(Verdict { diagnosis, remedy, no_retry_reason: None }),
         _ => Some(Verdict {
             diagnosis,
             remedy: BTreeMap::new(),
-            no_retry_reason: dice.once_in(3).then(|| "no attempt can succeed".to_owned()),
+            no_retry_reason: rng.once_in(3).then(|| "no attempt can succeed".to_owned()),
         }),
     }
 }
@@ -151,15 +151,15 @@ fn perform(
     effect: &Effect,
     name: &str,
     backend: &mut SimulatedBackend,
-    dice: &mut Dice,
+    rng: &mut SeededRng,
     now: Timestamp,
 ) -> Event {
     match effect {
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
         Effect::Claim => {
             assert!(backend.applications.is_empty(), "there is a driver already");
-            let by = Id::parse("b2").expect("it is one");
-            match dice.roll(12) {
+            let by = Id::parse("b2").expect("the value is valid");
+            match rng.roll(12) {
                 0 => Event::Replaced { by },
                 1 => Event::Unavailable("the store is down".to_owned()),
                 2..6 => Event::Held { by },
@@ -168,40 +168,40 @@ fn perform(
         }
         Effect::Prepare => {
             assert!(!backend.applications.contains_key(name), "there is a driver already");
-            match dice.roll(3) {
+            match rng.roll(3) {
                 0 => Event::Unavailable("it can't be moved".to_owned()),
                 1 => Event::Prepared(vec!["it was moved".to_owned()]),
                 _ => Event::Prepared(Vec::new()),
             }
         }
         Effect::Create => {
-            match dice.roll(10) {
+            match rng.roll(10) {
                 // The request or its reply was lost.
                 0 => Event::Unavailable("it is down".to_owned()),
                 1 => {
-                    backend.create(name.to_owned(), dice, now);
+                    backend.create(name.to_owned(), rng, now);
                     Event::Unavailable("it did not answer".to_owned())
                 }
                 2 if !backend.applications.contains_key(name) => {
                     Event::Rejected("it can't run here".to_owned())
                 }
                 _ => {
-                    backend.create(name.to_owned(), dice, now);
+                    backend.create(name.to_owned(), rng, now);
                     Event::Created
                 }
             }
         }
         Effect::Poll => {
-            if dice.once_in(8) {
+            if rng.once_in(8) {
                 return Event::Unavailable("it is down".to_owned());
             }
-            Event::Polled(backend.poll(name, now), verdict(dice))
+            Event::Polled(backend.poll(name, now), verdict(rng))
         }
         Effect::Delete { .. } => {
-            if dice.once_in(8) {
+            if rng.once_in(8) {
                 return Event::Unavailable("it is down".to_owned());
             }
-            backend.delete(name, dice, now);
+            backend.delete(name, rng, now);
             Event::Polled(backend.poll(name, now), None)
         }
     }
@@ -209,13 +209,14 @@ fn perform(
 
 /// Simulates one execution to its end. Returns an error if an invariant is violated.
 fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
-    let mut dice = Dice(seed);
+    let mut rng = SeededRng(seed);
     let mut now = Timestamp::UNIX_EPOCH;
     let mut backend = SimulatedBackend::default();
-    let policy = policy(&mut dice);
-    let mut stored = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
-    stored.unprepared = dice.once_in(3);
-    stored.awaits_key = dice.once_in(3);
+    let policy = policy(&mut rng);
+    let mut stored =
+        Execution::new(Id::parse("a1").expect("the value is valid"), policy, Backend::Local, now);
+    stored.unprepared = rng.once_in(3);
+    stored.awaits_key = rng.once_in(3);
     let mut history: Vec<Transition> = Vec::new();
     let mut store = |stored: &mut Execution, changed: Execution, transition: Option<Transition>| {
         history.extend(transition);
@@ -223,10 +224,10 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     };
     // An execution without a run timeout may hang, so it is cancelled.
     let cancel_after = stored.policy.run_seconds.is_none().then_some(2_000);
-    let cancelled_at = dice.once_in(3).then(|| dice.roll(40)).or(cancel_after);
+    let cancelled_at = rng.once_in(3).then(|| rng.roll(40)).or(cancel_after);
     for cycle in 0..10_000 {
         now = now
-            .checked_add(SignedDuration::from_millis(i64::try_from(dice.roll(5_000)).expect("small")))
+            .checked_add(SignedDuration::from_millis(i64::try_from(rng.roll(5_000)).expect("small")))
             .expect("soon");
         if cancelled_at == Some(cycle) {
             let mut changed = stored.clone();
@@ -241,19 +242,19 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
             now = now.max(at);
             continue;
         }
-        if dice.once_in(3) {
+        if rng.once_in(3) {
             backend.forget(&stored);
         }
         // A crash before the action, or before its outcome is stored. The next cycle continues from the stored state.
-        if dice.once_in(6) {
+        if rng.once_in(6) {
             continue;
         }
         let name = stored.name();
-        let event = perform(&effect, &name, &mut backend, &mut dice, now);
+        let event = perform(&effect, &name, &mut backend, &mut rng, now);
         if backend.alive() > 1 {
             return Err(format!("two attempts are alive: {:?}", backend.applications.keys()));
         }
-        if dice.once_in(6) {
+        if rng.once_in(6) {
             continue;
         }
         let mut changed = stored.clone();
@@ -328,7 +329,8 @@ fn backoff_grows_and_is_bounded() {
         ttl_seconds: 3600,
     };
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
+    let mut execution =
+        Execution::new(Id::parse("a1").expect("the value is valid"), policy, Backend::Local, now);
     let mut waits = Vec::new();
     while !execution.phase.is_final() {
         apply_event(&mut execution, Event::Stepped, now);
@@ -346,11 +348,34 @@ fn backoff_grows_and_is_bounded() {
 #[test]
 fn unknown_attempt_is_not_gone_while_it_is_being_created() {
     let now = Timestamp::UNIX_EPOCH;
-    let mut execution =
-        Execution::new(Id::parse("a1").expect("it is one"), policy(&mut Dice(1)), Backend::Local, now);
+    let mut execution = Execution::new(
+        Id::parse("a1").expect("the value is valid"),
+        policy(&mut SeededRng(1)),
+        Backend::Local,
+        now,
+    );
     apply_event(&mut execution, Event::Stepped, now);
     assert_eq!(apply_event(&mut execution, Event::Polled(None, None), now), None);
     assert_eq!((execution.phase, next_effect(&execution, now)), (Phase::Submitting, Effect::Create));
+}
+
+#[test]
+fn an_obstacle_to_the_start_is_the_reason_of_the_wait() {
+    let now = Timestamp::UNIX_EPOCH;
+    let id = Id::parse("a1").expect("the id is valid");
+    let mut execution = Execution::new(id, policy(&mut SeededRng(1)), Backend::Local, now);
+    apply_event(&mut execution, Event::Stepped, now);
+    apply_event(&mut execution, Event::Created, now);
+    let text = "0/12 nodes are available: 12 Insufficient memory.".to_owned();
+    let evidence = vec![Evidence { source: Source::Event, text }];
+    let obstacle = Some(Obstacle { reason: Reason::Unschedulable, evidence });
+    let pending = Status { obstacle, ..Status::new(At::Pending) };
+    assert_eq!(apply_event(&mut execution, Event::Polled(Some(pending), None), now), None);
+    let expected = "no node has the resources for a pod: 0/12 nodes are available: 12 Insufficient memory.";
+    assert_eq!(execution.waiting.as_deref(), Some(expected));
+    let running = Event::Polled(Some(Status::new(At::Running)), None);
+    apply_event(&mut execution, running, now);
+    assert_eq!((execution.phase, execution.waiting), (Phase::Running, None));
 }
 
 #[test]
@@ -367,7 +392,8 @@ fn timed_out_attempt_ends_before_the_next_one_starts() {
         ttl_seconds: 3600,
     };
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
+    let mut execution =
+        Execution::new(Id::parse("a1").expect("the value is valid"), policy, Backend::Local, now);
     apply_event(&mut execution, Event::Stepped, now);
     apply_event(&mut execution, Event::Created, now);
     let running = Status::new(At::Running);

@@ -9,9 +9,9 @@ use dcp_runner::replace::{Claim, Rival, decide};
 use jiff::{SignedDuration, Timestamp};
 
 /// A small generator of random numbers that depend only on the seed.
-struct Dice(u64);
+struct SeededRng(u64);
 
-impl Dice {
+impl SeededRng {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
@@ -55,30 +55,30 @@ fn policy() -> Policy {
 }
 
 fn submit(runs: &mut Vec<Run>, order: i64, now: Timestamp) {
-    let id = Id::parse(&format!("r{:03}", runs.len())).expect("it is one");
+    let id = Id::parse(&format!("r{:03}", runs.len())).expect("the value is valid");
     let mut execution = Execution::new(id, policy(), Backend::Local, now);
     execution.awaits_key = true;
     runs.push(Run { execution, order, has_key: false, alive: false });
 }
 
 /// Performs an action for a run like a Runner, and returns its outcome.
-fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: Timestamp) -> Event {
+fn perform(runs: &mut [Run], at: usize, effect: &Effect, rng: &mut SeededRng, now: Timestamp) -> Event {
     let status = |phase, end| Some(Status { started: Some(now), end, ..Status::new(phase) });
     let ended = |succeeded: bool, stopped: bool| {
         let exit_code = Some(i32::from(!succeeded));
         status(At::Ended, Some(End { succeeded, stopped, ..End::exited(now, exit_code, None) }))
     };
     match effect {
-        Effect::Claim => claim(runs, at, dice, now),
+        Effect::Claim => claim(runs, at, rng, now),
         Effect::Create => {
             runs[at].alive = true;
             Event::Created
         }
-        Effect::Poll if dice.roll(8) == 0 => {
+        Effect::Poll if rng.roll(8) == 0 => {
             runs[at].alive = false;
-            Event::Polled(ended(dice.roll(2) == 0, false), None)
+            Event::Polled(ended(rng.roll(2) == 0, false), None)
         }
-        Effect::Delete { .. } if dice.roll(3) == 0 => {
+        Effect::Delete { .. } if rng.roll(3) == 0 => {
             runs[at].alive = false;
             Event::Polled(ended(false, true), None)
         }
@@ -88,7 +88,7 @@ fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: T
 }
 
 /// Claims the key like the store in one transaction, and handles the result like the Runner.
-fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event {
+fn claim(runs: &mut [Run], at: usize, rng: &mut SeededRng, now: Timestamp) -> Event {
     let others = runs.iter().enumerate().filter(|(other, run)| *other != at && run.is_live());
     let rivals: Vec<Rival> = others
         .map(|(_, run)| Rival { id: run.execution.id.clone(), order: Some(run.order), has_key: run.has_key })
@@ -103,7 +103,7 @@ fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event 
         Claim::Newer(by) => Event::Replaced { by },
         Claim::Held(by) => {
             // The Runner may crash before it requests the replacement.
-            let holder = runs.iter_mut().find(|run| run.execution.id == by).filter(|_| dice.roll(4) > 0);
+            let holder = runs.iter_mut().find(|run| run.execution.id == by).filter(|_| rng.roll(4) > 0);
             if let Some(holder) = holder {
                 apply_event(&mut holder.execution, Event::Replaced { by: id }, now);
             }
@@ -114,15 +114,15 @@ fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event 
 }
 
 fn simulate(seed: u64) -> Result<u32, String> {
-    let (mut dice, mut now) = (Dice(seed), Timestamp::UNIX_EPOCH);
+    let (mut rng, mut now) = (SeededRng(seed), Timestamp::UNIX_EPOCH);
     let mut runs: Vec<Run> = Vec::new();
-    let most = 2 + dice.pick(6);
+    let most = 2 + rng.pick(6);
     for _ in 0..100_000 {
         now = now.checked_add(SignedDuration::from_millis(500)).expect("soon");
-        if runs.len() < most && dice.roll(12) == 0 {
+        if runs.len() < most && rng.roll(12) == 0 {
             // Nearly always the next one; sometimes an older one that comes late.
             let order =
-                i64::try_from(runs.len()).expect("small") * 10 - if dice.roll(5) == 0 { 25 } else { 0 };
+                i64::try_from(runs.len()).expect("small") * 10 - if rng.roll(5) == 0 { 25 } else { 0 };
             submit(&mut runs, order, now);
         }
         if runs.len() == most && !runs.iter().any(Run::is_live) {
@@ -131,17 +131,17 @@ fn simulate(seed: u64) -> Result<u32, String> {
         if runs.is_empty() {
             continue;
         }
-        let at = dice.pick(runs.len());
+        let at = rng.pick(runs.len());
         let effect = next_effect(&runs[at].execution, now);
         if matches!(effect, Effect::Nothing | Effect::Wait(_)) {
             continue;
         }
-        let event = perform(&mut runs, at, &effect, &mut dice, now);
+        let event = perform(&mut runs, at, &effect, &mut rng, now);
         if runs.iter().filter(|run| run.alive).count() > 1 {
             return Err("two drivers are alive".to_owned());
         }
         // The outcome is not stored if the Runner crashes now.
-        if dice.roll(6) > 0 {
+        if rng.roll(6) > 0 {
             apply_event(&mut runs[at].execution, event, now);
         }
     }

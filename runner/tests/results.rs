@@ -22,7 +22,7 @@ fn id(text: &str) -> Id {
 }
 
 async fn read_from(root: &Path, execution: &str, format: Format) -> Result<Vec<u8>, Error> {
-    let results = Results::open(root.to_str().expect("it is text")).expect("it is a folder");
+    let results = Results::open(root.to_str().expect("it is UTF-8 text")).expect("it is a folder");
     let mut pieces = results.read(&id(execution), 1, format).await?;
     let mut all = Vec::new();
     while let Some(piece) = pieces.try_next().await? {
@@ -46,9 +46,9 @@ async fn avro(execution: &str) -> Vec<u8> {
 
 /// Returns a folder with a result of these files.
 fn result(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = TempDir::new().expect("there is room");
+    let folder = TempDir::new().expect("the temporary folder is writable");
     let place = folder.path().join("a/1");
-    fs::create_dir_all(&place).expect("it can be made");
+    fs::create_dir_all(&place).expect("it can be created");
     for (name, bytes) in files {
         fs::write(place.join(name), bytes).expect("it can be written");
     }
@@ -67,7 +67,7 @@ async fn every_type_and_codec_of_spark_becomes_json() {
         let read = json("snappy").await + "\n";
         fs::write(results_folder().join("types.json"), read).expect("it can be written");
     }
-    let expected = fs::read_to_string(results_folder().join("types.json")).expect("it is there");
+    let expected = fs::read_to_string(results_folder().join("types.json")).expect("it exists");
     for codec in ["snappy", "deflate", "zstandard", "uncompressed"] {
         let json = json(codec).await;
         assert_eq!(json, expected.trim_end(), "{codec}");
@@ -92,8 +92,8 @@ async fn columns_keep_their_original_names() {
 #[tokio::test]
 async fn table_has_columns_and_rows_of_text() {
     for (codec, count) in [("snappy", 3), ("names", 1), ("empty", 0), ("blocks", 3_000)] {
-        let root = Objects::open(results_folder().to_str().expect("it is text")).expect("it is there");
-        let pieces = Results::with_store(root).read(&id(codec), 1, Format::Avro).await.expect("it is there");
+        let root = Objects::open(results_folder().to_str().expect("it is UTF-8 text")).expect("it exists");
+        let pieces = Results::with_store(root).read(&id(codec), 1, Format::Avro).await.expect("it exists");
         let mut table = Table::open(pieces).await.expect("it can be read");
         let columns = table.columns();
         let mut rows = Vec::new();
@@ -107,7 +107,7 @@ async fn table_has_columns_and_rows_of_text() {
                 columns.iter().filter(|it| it.is_number).map(|it| it.name.as_str()).collect();
             let expected = ["id", "tiny", "small", "whole", "long", "float", "double", "wide", "narrow"];
             assert_eq!(numbers, expected);
-            let at = |name: &str| columns.iter().position(|it| it.name == name).expect("it is there");
+            let at = |name: &str| columns.iter().position(|it| it.name == name).expect("it exists");
             assert_eq!(rows[0][at("narrow")].as_deref(), Some("1.20"));
             assert_eq!(rows[0][at("months")].as_deref(), Some("P1Y2M"));
             assert_eq!(rows[0][at("list")].as_deref(), Some("[1,null,3]"));
@@ -127,7 +127,7 @@ async fn text_of_type_json_is_validated() {
 #[tokio::test]
 async fn avro_is_returned_unchanged() {
     for codec in ["snappy", "deflate", "zstandard", "uncompressed", "bzip2", "blocks", "empty"] {
-        let written = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let written = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it exists");
         assert!(avro(codec).await == written, "{codec}");
     }
 }
@@ -140,18 +140,18 @@ async fn files_are_joined_in_the_order_of_their_rows() {
     assert_eq!(rows(&merged), 6);
     let single = result(&[("part-0.avro", &merged), ("_SUCCESS", b"")]);
     let again = read_from(single.path(), "a", Format::Json).await.expect("it can be read");
-    assert_eq!(String::from_utf8(again).expect("it is text"), json("parts").await);
+    assert_eq!(String::from_utf8(again).expect("it is UTF-8 text"), json("parts").await);
 }
 
 #[tokio::test]
 async fn a_large_result_comes_in_pieces() {
     let results = Results::with_store(
-        Objects::open(results_folder().to_str().expect("it is text")).expect("it is there"),
+        Objects::open(results_folder().to_str().expect("it is UTF-8 text")).expect("it exists"),
     );
     let pieces: Vec<_> = results
         .read(&id("blocks"), 1, Format::Json)
         .await
-        .expect("it is there")
+        .expect("it exists")
         .try_collect()
         .await
         .expect("it is whole");
@@ -172,7 +172,7 @@ async fn empty_result_is_valid() {
 
 #[tokio::test]
 async fn incomplete_result_is_not_found() {
-    let part = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it is there");
+    let part = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it exists");
     let half = result(&[("part-0.avro", &part)]);
     for (root, execution) in [(half.path(), "a"), (half.path(), "b"), (Path::new("/nowhere/at/all"), "a")] {
         let error = read_from(root, execution, Format::Json).await.expect_err("it is not there");
@@ -183,7 +183,7 @@ async fn incomplete_result_is_not_found() {
 #[tokio::test]
 async fn files_of_different_schemas_or_codecs_are_not_joined() {
     let file =
-        |name: &str| fs::read(results_folder().join(name).join("1/part-00000.avro")).expect("it is there");
+        |name: &str| fs::read(results_folder().join(name).join("1/part-00000.avro")).expect("it exists");
     let (parts, other) = (file("parts"), file("other"));
     let mixed = result(&[("part-0.avro", &parts), ("part-1.avro", &other), ("_SUCCESS", b"")]);
     let error = read_from(mixed.path(), "a", Format::Avro).await.expect_err("they differ");
@@ -197,10 +197,10 @@ async fn files_of_different_schemas_or_codecs_are_not_joined() {
 
 #[tokio::test]
 async fn results_of_all_attempts_are_removed() {
-    let part = fs::read(results_folder().join("parts/1/part-00000.avro")).expect("it is there");
+    let part = fs::read(results_folder().join("parts/1/part-00000.avro")).expect("it exists");
     let folder = result(&[("part-0.avro", &part), ("_SUCCESS", b"")]);
-    fs::create_dir_all(folder.path().join("ab/1")).expect("it can be made");
-    let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
+    fs::create_dir_all(folder.path().join("ab/1")).expect("it can be created");
+    let results = Results::open(folder.path().to_str().expect("it is UTF-8 text")).expect("it is a folder");
     assert_eq!(results.location(&id("a"), 2), format!("file://{}/a/2", folder.path().display()));
     results.remove(&id("a")).await.expect("it can be removed");
     results.remove(&id("a")).await.expect("it is gone, and may be");
@@ -275,7 +275,7 @@ async fn invalid_lengths_and_values_are_rejected() {
     assert!(message.contains("too large to be read (68157440 bytes): the limit is 64 MiB"), "{message}");
     assert!(!message.contains("damaged"), "{message}");
     // Snappy stores the decompressed size first.
-    let snappy = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it is there");
+    let snappy = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it exists");
     let codec = snappy.windows(6).position(|it| it == b"snappy").expect("it is named");
     let schema = of("\"int\"");
     let bomb = [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[0; 20]].concat();
@@ -290,8 +290,8 @@ async fn invalid_lengths_and_values_are_rejected() {
 #[tokio::test]
 async fn rows_without_bytes_take_no_memory() {
     let folder = result(&[("part-0.avro", &file(&of("\"null\""), i64::MAX, &[])), ("_SUCCESS", b"")]);
-    let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
-    let pieces = results.read(&id("a"), 1, Format::Json).await.expect("it is there");
+    let results = Results::open(folder.path().to_str().expect("it is UTF-8 text")).expect("it is a folder");
+    let pieces = results.read(&id("a"), 1, Format::Json).await.expect("it exists");
     let some: Vec<_> = pieces.take(3).try_collect().await.expect("they can be read");
     assert!(some.concat().starts_with(b"[\n{\"f\":null},\n{\"f\":null}"));
 }
@@ -299,13 +299,13 @@ async fn rows_without_bytes_take_no_memory() {
 #[tokio::test]
 async fn truncated_file_is_rejected_at_any_length() {
     for (codec, step) in [("snappy", 7), ("blocks", 61)] {
-        let whole = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let whole = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it exists");
         let all = json(codec).await;
         for end in (0..whole.len()).step_by(step) {
             let folder = result(&[("part-0.avro", &whole[..end]), ("_SUCCESS", b"")]);
             // A file may end where a block ends.
             if let Ok(less) = read_from(folder.path(), "a", Format::Json).await {
-                let less = String::from_utf8(less).expect("it is text");
+                let less = String::from_utf8(less).expect("it is UTF-8 text");
                 assert!(less == "[]" || all.starts_with(less.trim_end_matches("\n]")), "{codec} {end}");
             }
             let _ = read_from(folder.path(), "a", Format::Avro).await;
@@ -321,7 +321,7 @@ proptest! {
         codec in prop::sample::select(vec!["snappy", "deflate", "zstandard", "uncompressed", "parts", "blocks"]),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..12),
     ) {
-        let mut bytes = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let mut bytes = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it exists");
         for (at, byte, how) in changes {
             let at = at.index(bytes.len());
             match how {
@@ -331,7 +331,7 @@ proptest! {
             }
         }
         let folder = result(&[("part-0.avro", &bytes), ("_SUCCESS", b"")]);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it can be created");
         if let Ok(json) = runtime.block_on(read_from(folder.path(), "a", Format::Json))
             && json.len() < MOST
         {

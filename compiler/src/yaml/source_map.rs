@@ -98,7 +98,7 @@ mod tests {
     fn found(yaml: &str, needle: &str) -> String {
         let parsed = parse(FileId(0), yaml);
         let node = parsed.documents[0].root().get("q").expect("there is a q");
-        let text = node.as_str().expect("it is text");
+        let text = node.as_str().expect("it is UTF-8 text");
         let at = u32::try_from(text.find(needle).expect("the needle is there")).expect("small");
         let span = node.within(yaml, at..at + u32::try_from(needle.len()).expect("small"));
         yaml[span.range()].to_owned()

@@ -137,7 +137,7 @@ mod tests {
         let text = "30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
                     31 30 0:27 / /sys/fs/cgroup/cpu rw shared:1 - cgroup cgroup rw,cpu\n\
                     32 30 0:28 /part /sys/fs/cgroup/unified rw,nosuid shared:2 - cgroup2 cgroup2 rw\n";
-        let mount = mount_of(text).expect("it is there");
+        let mount = mount_of(text).expect("it exists");
         assert_eq!((mount.root, mount.folder), ("/part".into(), "/sys/fs/cgroup/unified".into()));
         assert!(mount_of("31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n").is_none());
     }

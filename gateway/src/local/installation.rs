@@ -141,8 +141,8 @@ mod tests {
 
     fn install(folder: &Path, version: &str) {
         let home = folder.join(version).join("lib/python3.11/site-packages/pyspark");
-        std::fs::create_dir_all(home.join("jars")).expect("it can be made");
-        std::fs::create_dir_all(home.join("bin")).expect("it can be made");
+        std::fs::create_dir_all(home.join("jars")).expect("it can be created");
+        std::fs::create_dir_all(home.join("bin")).expect("it can be created");
         std::fs::write(home.join(format!("jars/spark-core_2.13-{version}.jar")), "")
             .expect("it can be written");
         std::fs::write(home.join("bin/spark-submit"), "").expect("it can be written");
@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn version_is_found_or_the_installed_ones_are_named() {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         let java = folder.path().join("bin/java");
-        std::fs::create_dir_all(folder.path().join("bin")).expect("it can be made");
+        std::fs::create_dir_all(folder.path().join("bin")).expect("it can be created");
         std::fs::write(&java, "").expect("it can be written");
         install(&folder.path().join("spark"), "4.3.0");
         install(&folder.path().join("spark"), "4.1.4");
@@ -163,8 +163,8 @@ mod tests {
         };
         let all = Installations::find(variable);
         assert_eq!(all.java, Some(java));
-        assert_eq!(all.get("4.1").expect("it is there").version, "4.1.4");
-        assert_eq!(all.get("4.3.0").expect("it is there").version, "4.3.0");
+        assert_eq!(all.get("4.1").expect("it exists").version, "4.1.4");
+        assert_eq!(all.get("4.3.0").expect("it exists").version, "4.3.0");
         let refused = all.get("4").map(|it| it.version.clone());
         assert_eq!(refused, Ok("4.10.0".to_owned()));
         let Err(Error::Invalid(said)) = all.get("3.5") else { panic!("it is not there") };

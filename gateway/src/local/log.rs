@@ -176,7 +176,7 @@ mod tests {
         loop {
             let log = read_from(folder, from, part).expect("it can be read");
             if log.bytes.is_empty() {
-                return String::from_utf8(text).expect("it is text");
+                return String::from_utf8(text).expect("it is UTF-8 text");
             }
             text.extend(log.bytes);
             from = log.next;
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn the_beginning_and_the_newest_part_are_kept_and_positions_stay() {
-        let root = tempfile::tempdir().expect("there is room");
-        let folder = Folder::new(root.path().canonicalize().expect("it is there"));
-        let mut log = LimitedLog::open(&folder, MIN_LIMIT).expect("it can be made");
+        let root = tempfile::tempdir().expect("the temporary folder is writable");
+        let folder = Folder::new(root.path().canonicalize().expect("it exists"));
+        let mut log = LimitedLog::open(&folder, MIN_LIMIT).expect("it can be created");
         let mut writer = log.writer().expect("it is open");
         let mut early = String::new();
         for number in 0..64 * 1024 {
-            writer.write_all(line(number).as_bytes()).expect("there is room");
+            writer.write_all(line(number).as_bytes()).expect("the temporary folder is writable");
             if number % 500 == 0 {
                 log.trim(&folder);
             }
@@ -201,7 +201,7 @@ mod tests {
         }
         log.trim(&folder);
         assert_eq!(early.len(), (4 * 1024 + 1) * 1024, "nothing was dropped of what is within the limit");
-        let about = std::fs::metadata(folder.log()).expect("it is there");
+        let about = std::fs::metadata(folder.log()).expect("it exists");
         assert_eq!(about.len(), 64 << 20);
         let used = std::os::unix::fs::MetadataExt::blocks(&about) * 512;
         assert!(used <= MIN_LIMIT, "{used} bytes are used");

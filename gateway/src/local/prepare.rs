@@ -234,14 +234,14 @@ mod tests {
 
     #[test]
     fn files_and_archives_have_unique_names() {
-        let folder = tempfile::tempdir().expect("there is room");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
         for name in ["a.txt", "b.zip"] {
-            fs::write(folder.path().join(name), name).expect("there is room");
+            fs::write(folder.path().join(name), name).expect("the temporary folder is writable");
         }
         let mut work = Work::default();
         work.add("a.txt,a.txt#other.txt", "dependencies.files", false, folder.path())
             .expect("they are there");
-        work.add("b.zip#lib", "dependencies.archives", true, folder.path()).expect("it is there");
+        work.add("b.zip#lib", "dependencies.archives", true, folder.path()).expect("it exists");
         assert_eq!(work.files.keys().collect::<Vec<_>>(), ["a.txt", "other.txt"]);
         assert_eq!(work.archives.keys().collect::<Vec<_>>(), ["lib"]);
         for (list, expected) in [

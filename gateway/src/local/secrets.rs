@@ -198,11 +198,11 @@ mod tests {
     use super::*;
 
     fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().expect("there is room");
-        fs::create_dir(folder.path().join("db")).expect("there is room");
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        fs::create_dir(folder.path().join("db")).expect("the temporary folder is writable");
         let path = folder.path().join("db/password");
-        fs::write(&path, "p\"a=s: \\s\n").expect("there is room");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        fs::write(&path, "p\"a=s: \\s\n").expect("the temporary folder is writable");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("the file belongs to this user");
         let store = Store { folder: Some(folder.path().to_owned()) };
         (folder, store)
     }
@@ -211,11 +211,11 @@ mod tests {
     fn secret_references_are_resolved() {
         let (_folder, store) = store();
         let text = "a ${secret.db/password}${x} ${secret.db/password";
-        let resolved = store.resolve(text, "f").expect("it is there");
+        let resolved = store.resolve(text, "f").expect("it exists");
         assert_eq!(resolved.as_deref(), Some("a p\"a=s: \\s${x} ${secret.db/password"));
         assert_eq!(store.resolve("${x} $secret", "f"), Ok(None));
-        let json = store.resolve_json("{\"a\": [\"${secret.db/password}\"]}", "f").expect("it is there");
-        let value: Value = serde_json::from_str(&json.expect("it has one")).expect("it is JSON");
+        let json = store.resolve_json("{\"a\": [\"${secret.db/password}\"]}", "f").expect("it exists");
+        let value: Value = serde_json::from_str(&json.expect("the value is present")).expect("it is JSON");
         assert_eq!(value, serde_json::json!({"a": ["p\"a=s: \\s"]}));
         let sql = store.resolve_json("{\"statements\": [\"SELECT '${secret.db/password}'\"]}", "job.sql");
         assert!(matches!(sql, Err(Error::Field { field, .. }) if field == "job.sql.query"));
@@ -233,7 +233,7 @@ mod tests {
             assert_eq!(field, "spark.conf.x");
         }
         let path = folder.path().join("db/password");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("the file belongs to this user");
         assert!(
             matches!(store.get("db", "password", "f"), Err(Error::Field { reason, .. }) if reason.contains("chmod 600"))
         );

@@ -84,7 +84,7 @@ impl Watcher {
                 },
             };
             match changed {
-                Some(Ok(changed)) => self.apply(changed).await,
+                Some(Ok(events)) => self.apply(events).await,
                 lost_or_due => {
                     self.is_complete &= lost_or_due.is_none() && self.events.is_some();
                     self.relist().await?;
@@ -93,23 +93,29 @@ impl Watcher {
         }
     }
 
-    async fn apply(&mut self, changed: Changed) {
-        for name in changed.created {
-            self.add(name.clone());
-            // It may have started before its folder was watched.
-            self.report(&name).await;
-        }
-        let descriptors: BTreeSet<i32> = changed.descriptors.into_iter().collect();
-        let is_changed =
-            |live: &Live| live.descriptor.is_some_and(|descriptor| descriptors.contains(&descriptor));
-        let names = self.live.iter().filter(|(_, live)| is_changed(live));
-        for name in names.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.report(&name).await;
-        }
-        for name in changed.removed {
-            if self.live.remove(&name).is_some() {
-                self.pending.push_back(WatchEvent::Changed(Change { name, status: None }));
+    async fn apply(&mut self, events: Vec<FileEvent>) {
+        let mut changed = BTreeSet::new();
+        for event in events {
+            match event {
+                FileEvent::Created(name) => {
+                    self.add(name.clone());
+                    // It may have started before its folder was watched.
+                    changed.insert(name);
+                }
+                FileEvent::Removed(name) => {
+                    if self.live.remove(&name).is_some() {
+                        self.pending.push_back(WatchEvent::Changed(Change { name, status: None }));
+                    }
+                }
+                FileEvent::Written(descriptor) => {
+                    let is_of = |live: &Live| live.descriptor == Some(descriptor);
+                    changed
+                        .extend(self.live.iter().find(|(_, live)| is_of(live)).map(|(name, _)| name.clone()));
+                }
             }
+        }
+        for name in changed {
+            self.report(&name).await;
         }
     }
 
@@ -186,13 +192,13 @@ fn unfinished(root: &Path) -> io::Result<Vec<Name>> {
     Ok(found)
 }
 
-/// What a batch of events says.
-#[derive(Debug, Default)]
-struct Changed {
-    created: Vec<Name>,
-    removed: Vec<Name>,
-    /// Descriptors of folders with changes.
-    descriptors: Vec<i32>,
+/// A change in the folder of all applications, or in that of one.
+#[derive(Debug)]
+enum FileEvent {
+    Created(Name),
+    Removed(Name),
+    /// A file was written in the folder of a descriptor.
+    Written(i32),
 }
 
 /// The events of inotify.
@@ -229,42 +235,45 @@ impl Events {
     }
 
     /// Waits for events. An error means that events may have been lost.
-    async fn next(&mut self) -> io::Result<Changed> {
+    async fn next(&mut self) -> io::Result<Vec<FileEvent>> {
         loop {
             let mut ready = self.inotify.readable().await?;
-            let mut buffer = [MaybeUninit::uninit(); BUFFER];
-            let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
-            let mut changed = Changed::default();
-            let mut is_empty = true;
-            loop {
-                let event = match reader.next() {
-                    Ok(event) => event,
-                    Err(Errno::WOULDBLOCK) => break,
-                    Err(error) => return Err(error.into()),
-                };
-                is_empty = false;
-                if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                    return Err(io::Error::other("events were lost"));
-                }
-                let file = event.file_name().map(|name| name.to_string_lossy());
-                let name = || file.as_deref().and_then(|name| name.parse::<Name>().ok());
-                if event.wd() != self.root {
-                    // Reading a status closes the lock file, so that its events must not cause another read.
-                    let is_told = file
-                        .as_deref()
-                        .is_some_and(|name| Path::new(name).extension().is_some_and(|it| it == "json"));
-                    changed.descriptors.extend(is_told.then(|| event.wd()));
-                } else if event.events().contains(ReadFlags::CREATE) {
-                    changed.created.extend(name());
-                } else if event.events().contains(ReadFlags::DELETE) {
-                    changed.removed.extend(name());
-                }
+            let events = self.read()?;
+            if !events.is_empty() {
+                return Ok(events);
             }
-            if is_empty {
-                ready.clear_ready();
+            ready.clear_ready();
+        }
+    }
+
+    /// Reads the events that are available, in their order.
+    fn read(&self) -> io::Result<Vec<FileEvent>> {
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
+        let mut reader = Reader::new(self.inotify.get_ref(), &mut buffer);
+        let mut events = Vec::new();
+        loop {
+            let event = match reader.next() {
+                Ok(event) => event,
+                Err(Errno::WOULDBLOCK) => return Ok(events),
+                Err(error) => return Err(error.into()),
+            };
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                return Err(io::Error::other("events were lost"));
+            }
+            let file = event.file_name().map(|name| name.to_string_lossy());
+            let name = || file.as_deref().and_then(|name| name.parse::<Name>().ok());
+            let event = if event.wd() != self.root {
+                // Reading a status closes the lock file, so that its events must not cause another read.
+                let is_json = |name: &str| Path::new(name).extension().is_some_and(|it| it == "json");
+                file.as_deref().filter(|name| is_json(name)).map(|_| FileEvent::Written(event.wd()))
+            } else if event.events().contains(ReadFlags::CREATE) {
+                name().map(FileEvent::Created)
+            } else if event.events().contains(ReadFlags::DELETE) {
+                name().map(FileEvent::Removed)
             } else {
-                return Ok(changed);
-            }
+                None
+            };
+            events.extend(event);
         }
     }
 }

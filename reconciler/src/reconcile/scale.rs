@@ -20,7 +20,7 @@ pub struct Scaling {
     pub most: u32,
     /// The initial number of executors.
     pub first: u32,
-    /// The time between two batches; where it has none, nothing is known of how busy it is.
+    /// The time between two batches. Without it, the utilization is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_millis: Option<u64>,
 }
@@ -32,7 +32,7 @@ pub struct Scale {
     pub executors: u32,
     /// The time of the choice.
     pub since: Timestamp,
-    /// Why not as many as before.
+    /// The reason for the change.
     pub why: String,
 }
 
@@ -49,7 +49,7 @@ const SCALE_UP_AFTER: SignedDuration = SignedDuration::from_mins(1);
 const SCALE_DOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 impl Scaling {
-    /// With the bounds that its job gives; nothing where that gives none.
+    /// Adds the bounds of its job; none if the job has no maximum.
     pub(super) fn within(self, job: &CoreEtlJob) -> Option<Self> {
         let executors = &job.resources.executors;
         let (least, most) = (executors.min.unwrap_or(1).max(1), executors.max?);

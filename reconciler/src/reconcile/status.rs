@@ -130,7 +130,7 @@ impl Executions {
         }
     }
 
-    /// Returns the live executions, if they can be listed in pages.
+    /// Returns the live executions that hold keys; none for a store, where each run is read by its id.
     async fn holders(&self) -> api::Result<Vec<Holder>> {
         match self {
             Self::Runner(runner) => api::all_holders(&**runner).await,

@@ -89,7 +89,7 @@ impl Store {
         self.writer.died().await;
     }
 
-    /// All that is remembered.
+    /// Returns the states of all jobs.
     pub async fn jobs(&self) -> Result<Vec<(Key, StoredJob)>> {
         let query = "SELECT scope, address, version, state FROM reconcile_jobs ORDER BY scope, address";
         let rows = self.database.rows(sqlx::query(query)).await?;
@@ -208,7 +208,7 @@ impl Store {
 }
 
 fn writer_died_error() -> Error {
-    Error::Unavailable("what is remembered of jobs is not written any more".to_owned())
+    Error::Unavailable("the task that writes job states has died".to_owned())
 }
 
 #[cfg(test)]

@@ -194,7 +194,7 @@ fn objects_below_a_prefix_are_listed_read_and_removed() {
             found
         };
         assert_eq!(listed("a").await, ["a/b/two 2", "a/one 1"]);
-        let read = objects.read("ab").await.expect("it is there").try_collect::<Vec<_>>().await;
+        let read = objects.read("ab").await.expect("it exists").try_collect::<Vec<_>>().await;
         assert!(read.expect("it can be read").concat() == large);
         objects.write("a/seal", "whole".into()).await.expect("it can be written");
         let marker = CompletionMarker { name: "seal", content_when_copied: "leaving".into() };

@@ -58,7 +58,7 @@ fn seen(folder: &Path) -> BTreeMap<String, String> {
     for entry in std::fs::read_dir(folder).expect("it can be listed") {
         let path = entry.expect("it can be listed").path();
         if path.extension().is_some_and(|it| it == "py") {
-            let name = path.file_name().expect("it has one").display().to_string();
+            let name = path.file_name().expect("the value is present").display().to_string();
             // The test removes a file before each iteration, so the file may be gone.
             if let Ok(text) = std::fs::read_to_string(path) {
                 seen.insert(name, text);

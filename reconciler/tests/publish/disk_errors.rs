@@ -49,7 +49,7 @@ fn links_are_not_followed() {
             assert!(matches!(refused, Err(Error::ForeignFiles(_))), "{refused:?}");
         }
         assert_eq!(wait(dags.list()), Ok(Vec::new()));
-        std::fs::remove_file(link).expect("it is there");
+        std::fs::remove_file(link).expect("it exists");
     }
     symlink(elsewhere.path(), all.path().join(".dcp-staged")).expect("a link can be made");
     for done in [wait(dags.put(&files(1, "new"))), wait(dags.discard("1")), wait(dags.leftovers()).map(drop)]
@@ -57,7 +57,7 @@ fn links_are_not_followed() {
         assert_fails(done, &all.path().join(".dcp-staged"), &Cause::NotAFolder);
     }
     assert_eq!(std::fs::read_to_string(target).ok(), Some(ours));
-    assert_eq!(std::fs::read_dir(elsewhere.path()).expect("it is there").count(), 1);
+    assert_eq!(std::fs::read_dir(elsewhere.path()).expect("it exists").count(), 1);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn missing_permission_is_reported_and_nothing_is_changed() {
     wait(dags.stage("0", &files(1, "new"))).expect("it can be staged");
     let mode = |path: &str, mode| {
         let done = std::fs::set_permissions(all.path().join(path), std::fs::Permissions::from_mode(mode));
-        done.expect("it is ours");
+        done.expect("the file belongs to this user");
     };
     for path in [".dcp-staged/0", ".dcp-staged", ""] {
         mode(path, 0o555);

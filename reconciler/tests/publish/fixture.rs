@@ -77,7 +77,7 @@ impl Fixture {
                 let found =
                     store.list(Some(&prefix)).try_collect::<Vec<_>>().await.expect("it can be listed");
                 for object in found {
-                    let got = store.get(&object.location).await.expect("it is there");
+                    let got = store.get(&object.location).await.expect("it exists");
                     let name = object.location.as_ref().strip_prefix(prefix.as_ref()).expect("it is below");
                     let content = got.bytes().await.expect("it can be read").to_vec();
                     all.insert(name.trim_start_matches('/').to_owned(), text(content));
@@ -99,7 +99,8 @@ impl Fixture {
         match &self.raw {
             Raw::Disk(root) => {
                 let path = root.path().join(path);
-                std::fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
+                std::fs::create_dir_all(path.parent().expect("it is in a folder"))
+                    .expect("it can be created");
                 std::fs::write(path, text).expect("it can be written");
             }
             Raw::Store(store, prefix) => {

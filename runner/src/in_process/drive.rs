@@ -253,7 +253,7 @@ impl Inner {
             moved = &mut task => moved.unwrap_or_else(|error| Err(error.to_string())),
             () = self.membership.wait_until_invalid() => {
                 task.abort();
-                Err("this Runner could not say for too long that it is there".to_owned())
+                Err("this Runner could not send its heartbeat for too long".to_owned())
             }
         };
         match moved {
@@ -301,7 +301,8 @@ impl Inner {
         let follower = match current_follower.take() {
             Some((number, follower)) if number == attempt.number => follower,
             _ => {
-                let objects = attempt.addresses.event_log.as_deref().and_then(|url| Objects::open(url).ok());
+                let objects =
+                    attempt.addresses.event_log.as_deref().and_then(|url| Objects::open_untrusted(url).ok());
                 let Some(objects) = objects else { return };
                 Follower::new(objects)
             }

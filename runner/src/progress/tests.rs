@@ -1,5 +1,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,7 +96,7 @@ proptest! {
 }
 
 fn objects(path: &Path) -> Objects {
-    Objects::open(path.to_str().unwrap()).unwrap()
+    Objects::open_untrusted(path.to_str().unwrap()).unwrap()
 }
 
 /// A log in parts, like Spark's.
@@ -181,4 +182,18 @@ async fn a_log_in_a_bucket_is_followed() {
         follower.poll().await.unwrap();
     }
     assert_eq!(follower.poll().await.unwrap(), Some(after(lines.len())));
+}
+
+#[tokio::test]
+async fn a_folder_that_was_replaced_by_a_link_is_neither_read_nor_emptied() {
+    let (other, own) = (Written::new(), TempDir::new().unwrap());
+    for number in 1..=3 {
+        other.write(number, &format!("{}\n", batch("other", 1, "0", "0")));
+    }
+    symlink(other.folder.path(), own.path().join("events")).unwrap();
+    let mut follower = Follower::new(objects(&own.path().join("events")));
+    for _ in 0..2 {
+        assert!(!follower.poll().await.is_ok_and(|it| it.is_some_and(|it| it.queries > 0)));
+    }
+    assert!((1..=3).all(|number| other.part(number).exists()));
 }

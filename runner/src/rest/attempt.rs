@@ -95,7 +95,7 @@ enum Reason {
     /// The driver's container exceeded its memory limit.
     OutOfMemory,
     ImageUnavailable,
-    /// No node has room for a pod, or satisfies its constraints.
+    /// No node has the resources for a pod, or satisfies its constraints.
     Unschedulable,
     QuotaExceeded,
     /// The account of the backend or of the application lacks a permission.

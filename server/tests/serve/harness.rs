@@ -245,7 +245,7 @@ pub(crate) async fn ended(stream: &mut (impl AsyncRead + Unpin)) {
 
 pub(crate) fn certificate() -> (Tls, rcgen::Certificate) {
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it can be made");
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it can be created");
     (Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() }, cert)
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the Gateway's backends.
 
+mod abilities;
 mod fields;
 mod files;
 mod local;

@@ -32,13 +32,13 @@ impl Project {
 
     fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("folders can be made");
+        fs::create_dir_all(path.parent().expect("the value is present")).expect("folders can be made");
         fs::write(path, text).expect("files can be written");
     }
 
     /// Validates the project. Returns the names of the analyzed files and the number of diagnostics.
     fn validate(&self) -> (BTreeSet<String>, usize) {
-        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it exists");
         let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
         let outcome = home.validate_cached(request).expect("it can be validated");
         let fresh = outcome.fresh.iter().map(|fresh| name(&fresh.path)).collect();
@@ -48,9 +48,9 @@ impl Project {
     /// Waits until later changes of the files are sure to change their stamps.
     fn settle(&self) {
         let deadline = Instant::now() + Duration::from_mins(1);
-        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it exists");
         for path in ["manifests/a.yaml", "manifests/b.yaml", "manifests/c.yaml", "sql/b.sql", "jobs/c.py"] {
-            let stamp = home.tree.stamp(Path::new(path)).expect("it is there");
+            let stamp = home.tree.stamp(Path::new(path)).expect("it exists");
             while !stamp.is_settled(SystemTime::now()) {
                 assert!(Instant::now() < deadline, "`{path}` does not settle");
                 std::thread::sleep(Duration::from_millis(50));
@@ -91,7 +91,7 @@ fn validate_analyzes_changed_files_only() {
     // The content of a program is not read, so changing it has no effect.
     project.write("jobs/c.py", "print()");
     assert_eq!(project.validate(), (names([]), 0));
-    fs::remove_file(project.path("jobs/c.py")).expect("it is there");
+    fs::remove_file(project.path("jobs/c.py")).expect("it exists");
     assert_eq!(project.validate(), (names(["c"]), 1));
     assert_eq!(project.validate(), (names(["c"]), 1), "files with problems are not cached");
     project.write("jobs/c.py", "");
@@ -105,7 +105,7 @@ fn validate_links_files_only_if_links_changed() {
     project.validate();
     // Returns the number of nodes of the graph, and of diagnostics.
     let validate = || {
-        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it exists");
         let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
         let Outcome { compilation, files, .. } = home.validate_cached(request).expect("it can be validated");
         assert_eq!((compilation.manifests.count(), files), (3, 3));
@@ -135,7 +135,7 @@ fn validate_links_files_only_if_links_changed() {
 fn stamps_of_files_that_were_too_young_are_stored_later() {
     let project = Project::new();
     let has_new_stamps = || {
-        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it exists");
         let entries = home.entries(&[]);
         Cache::load(&home.tree, home.text(), None)
             .expect("there is a project")
@@ -159,7 +159,7 @@ fn change_that_keeps_size_and_modification_time_is_seen() {
     let modified = path.metadata().and_then(|it| it.modified()).expect("it has a time");
     project.write("manifests/a.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.z SELECT 1'}"));
     let times = fs::FileTimes::new().set_modified(modified);
-    let file = fs::File::options().write(true).open(&path).expect("it is there");
+    let file = fs::File::options().write(true).open(&path).expect("it exists");
     file.set_times(times).expect("times can be set");
     assert_eq!(project.validate().0, names(["a"]));
 }
@@ -170,7 +170,7 @@ fn problem_between_unchanged_files_is_shown_with_their_text() {
     project.validate();
     // Both files are unchanged, and a third one causes a problem in the first.
     project.write("manifests/d.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.d SELECT 1'}"));
-    let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
+    let home = Workspace::find(Some(project.folder.path()), &[]).expect("it exists");
     let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
     let outcome = home.validate_cached(request).expect("it can be validated");
     let compilation = &outcome.compilation;
@@ -180,7 +180,7 @@ fn problem_between_unchanged_files_is_shown_with_their_text() {
         assert_eq!(source.text.get(label.span.range()), Some("a"), "in {}", source.path);
     }
     assert_eq!(project.validate().0, names(["a", "d"]));
-    fs::remove_file(project.path("manifests/d.yaml")).expect("it is there");
+    fs::remove_file(project.path("manifests/d.yaml")).expect("it exists");
     assert_eq!(project.validate(), (names(["a"]), 0));
     assert_eq!(project.validate(), (names([]), 0));
 }

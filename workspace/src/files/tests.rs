@@ -26,20 +26,20 @@ impl Fixture {
             ("outside/file", "secret"),
         ] {
             let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().expect("it has one")).expect("folders can be made");
+            fs::create_dir_all(path.parent().expect("the value is present")).expect("folders can be made");
             fs::write(path, text).expect("files can be written");
         }
         Self { folder }
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        self.folder.path().canonicalize().expect("it is there").join(path)
+        self.folder.path().canonicalize().expect("it exists").join(path)
     }
 
     /// Returns the project with each way of resolving paths.
     fn trees(&self) -> impl Iterator<Item = Tree> {
         [open::Resolve::Kernel, open::Resolve::Steps].into_iter().map(|resolve| {
-            let tree = Tree::open(&self.at("project")).expect("it is there");
+            let tree = Tree::open(&self.at("project")).expect("it exists");
             Tree { resolve, ..tree }
         })
     }
@@ -77,7 +77,7 @@ fn paths_that_leave_the_tree_are_rejected() {
         assert_eq!(tree.list(Path::new("relative")).map(|_| ()), Err(LoadError::Outside));
         assert_eq!(tree.replace(Path::new("relative/file"), b"new"), Err(LoadError::Outside));
     }
-    assert_eq!(fs::read(fixture.at("outside/file")).expect("it is there"), b"secret");
+    assert_eq!(fs::read(fixture.at("outside/file")).expect("it exists"), b"secret");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn folders_are_listed_with_the_kinds_of_their_entries() {
     let fixture = Fixture::new();
     symlink("file", fixture.at("project/link")).expect("links can be made");
     for tree in fixture.trees() {
-        let listed = tree.list(Path::new("")).expect("it is there");
+        let listed = tree.list(Path::new("")).expect("it exists");
         let listed: BTreeSet<_> = listed
             .into_iter()
             .map(|(name, kind)| format!("{} {kind:?}", name.into_string().expect("it is UTF-8")))
@@ -130,14 +130,14 @@ fn a_replaced_file_keeps_its_permissions_and_leaves_nothing_behind() {
     let fixture = Fixture::new();
     for tree in fixture.trees() {
         fs::set_permissions(fixture.at("project/file"), fs::Permissions::from_mode(0o640))
-            .expect("it is ours");
+            .expect("the file belongs to this user");
         tree.replace(Path::new("file"), b"new").expect("it can be written");
         tree.replace(Path::new("folder/new"), b"new").expect("it can be written");
-        assert_eq!(fs::read(fixture.at("project/file")).expect("it is there"), b"new");
-        let mode = fs::metadata(fixture.at("project/file")).expect("it is there").permissions().mode();
+        assert_eq!(fs::read(fixture.at("project/file")).expect("it exists"), b"new");
+        let mode = fs::metadata(fixture.at("project/file")).expect("it exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         assert_eq!(tree.replace(Path::new("folder"), b"new").map_err(|_| ()), Err(()), "it is a folder");
-        let names = tree.list(Path::new("")).expect("it is there").into_iter();
+        let names = tree.list(Path::new("")).expect("it exists").into_iter();
         assert!(names.map(|(name, _)| name).all(|name| !name.to_string_lossy().starts_with('.')));
     }
 }
@@ -164,7 +164,7 @@ fn a_link_that_replaces_a_folder_never_leads_out_of_the_tree() {
         stop.store(true, Ordering::Relaxed);
         assert_eq!(raced, Ok(()));
     });
-    let outside: Vec<_> = fs::read_dir(fixture.at("outside")).expect("it is there").collect();
+    let outside: Vec<_> = fs::read_dir(fixture.at("outside")).expect("it exists").collect();
     assert_eq!(outside.len(), 1, "{outside:?}");
 }
 
