@@ -28,6 +28,11 @@ def main(path: str) -> None:
     is_stop_requested = watch_stop_requests()
     spark = SparkSession.builder.getOrCreate()
     if not is_stop_requested():
+        if task["trigger"] is not None:
+            # A continuous job. The module is shipped with it.
+            import progress
+
+            progress.report(spark)
         query = start(spark, task)
         while not query.awaitTermination(0.5):
             if is_stop_requested():

@@ -1,8 +1,10 @@
 //! Helpers of the tests that use several crates.
 
+pub mod cluster;
 pub mod commits;
 pub mod fake_spark;
 pub mod kafka;
+pub mod moto;
 pub mod postgres;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use dcp_compiler::clusters;
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::project::{FILE_NAME, Project};
@@ -72,8 +75,14 @@ pub fn split_files(text: &str) -> BTreeMap<String, String> {
     files
 }
 
-/// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests.
+/// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests. A file of clusters
+/// that is the only file is read as such.
 pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
+    if let (Some(text), 1) = (files.get(clusters::FILE_NAME), files.len()) {
+        let source = SourceFile { path: clusters::FILE_NAME.into(), text: text.as_str().into() };
+        let (_, found) = clusters::read(PROJECT_FILE, clusters::FILE_NAME, text);
+        return Compilation::of_project(source, found);
+    }
     let project_text = files.get(FILE_NAME).cloned();
     let (project, found) = match &project_text {
         Some(text) => Project::read(PROJECT_FILE, text, target),

@@ -1,6 +1,7 @@
-//! The benchmarks of `make bench`: validating a corpus of manifests, a Runner, and a reconciler.
+//! The benchmarks of `make bench`: validating a corpus of manifests, a Runner alone and with a cluster, and a reconciler.
 
 pub mod corpus;
+pub mod kubernetes;
 pub mod measure;
 pub mod reconcile;
 pub mod runner;

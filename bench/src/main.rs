@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dcp_bench::validate::{self, Folder, Threads};
-use dcp_bench::{corpus, measure, reconcile, runner};
+use dcp_bench::{corpus, kubernetes, measure, reconcile, runner};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -65,6 +65,8 @@ enum Command {
         #[arg(long)]
         no_postgres: bool,
     },
+    /// Measures a Runner with a real cluster of its own, and prints the results as JSON.
+    Kubernetes(kubernetes::Options),
     /// Measures a reconciler against a Runner that responds at once, and prints the results as JSON. Its database is in
     /// the folder for temporary files, which must be on a disk.
     Reconcile {
@@ -117,25 +119,17 @@ fn run(command: Command) -> io::Result<ExitCode> {
             let measured = if profile { measure::phases } else { measure::steps }(&corpus, repeat.max(1))?;
             writeln!(out, "{measured:#}")?;
         }
-        Command::Validate { corpus, single } => {
-            let text = validate::project_text(&corpus)?;
-            let project = validate::read_project(&text)?;
-            let compiler = validate::compiler(&project, &text);
-            let paths = validate::discover(&corpus)?;
-            let threads = if single { Threads::One } else { Threads::All };
-            let done = validate::run(&compiler, &Folder(corpus), &paths, threads);
-            for found in &done.diagnostics {
-                writeln!(out, "{} {} {}", found.severity.name(), found.code, found.message)?;
-            }
-            writeln!(out, "{} manifests, {} diagnostics", done.manifests.count(), done.diagnostics.len())?;
-            return Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-        }
+        Command::Validate { corpus, single } => return validate(&mut out, corpus, single),
         Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,
         Command::Runner { dcp, repeat, seconds, stored, starts, no_postgres } => {
             let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
             let (rounds, starts, stored) = (repeat.max(1), starts.max(1), stored.max(1));
             let options = runner::Options { dcp, rounds, time, stored, starts, postgres: !no_postgres };
             let found = wait_for(runner::measure(&options))?;
+            writeln!(out, "{found:#}")?;
+        }
+        Command::Kubernetes(options) => {
+            let found = wait_for(kubernetes::measure(&options))?;
             writeln!(out, "{found:#}")?;
         }
         Command::Reconcile { repeat, jobs, steady, postgres } => {
@@ -155,6 +149,20 @@ fn run(command: Command) -> io::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn validate(out: &mut impl Write, corpus: PathBuf, single: bool) -> io::Result<ExitCode> {
+    let text = validate::project_text(&corpus)?;
+    let project = validate::read_project(&text)?;
+    let compiler = validate::compiler(&project, &text);
+    let paths = validate::discover(&corpus)?;
+    let threads = if single { Threads::One } else { Threads::All };
+    let done = validate::run(&compiler, &Folder(corpus), &paths, threads);
+    for found in &done.diagnostics {
+        writeln!(out, "{} {} {}", found.severity.name(), found.code, found.message)?;
+    }
+    writeln!(out, "{} manifests, {} diagnostics", done.manifests.count(), done.diagnostics.len())?;
+    Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn wait_for<T>(work: impl Future<Output = runner::Result<T>>) -> io::Result<T> {

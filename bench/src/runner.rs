@@ -26,9 +26,11 @@ use tonic_health::pb::health_client::HealthClient;
 
 pub use server::serve;
 
-use calls::{Times, rate};
+pub(crate) use calls::Times;
+use calls::rate;
 use load::Load;
 use server::Server;
+pub(crate) use server::memory_of;
 
 /// The result of a measurement. Any error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod assets;
+mod clusters;
 mod jobs;
 mod manifests;
 mod run;
@@ -13,6 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use apply::*;
 pub(crate) use assets::*;
+pub(crate) use clusters::*;
 pub(crate) use jobs::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
@@ -135,7 +137,11 @@ pub(crate) enum Command {
     /// Show the completions and the lineage of assets
     #[command(after_help = ASSETS)]
     Assets(Assets),
-    /// Check whether this machine can run jobs, and what is missing
+    /// Show the clusters that jobs run on, and the reasons for the choice of a cluster
+    #[command(after_help = CLUSTERS)]
+    Clusters(ClustersArgs),
+    /// Check whether this machine or a cluster can run jobs, and what is missing
+    #[command(after_help = DOCTOR)]
     Doctor(Doctor),
     #[command(hide = true)]
     Supervise(Supervise),

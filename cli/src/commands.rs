@@ -3,6 +3,7 @@
 mod apply;
 mod assets;
 mod cancel;
+mod clusters;
 mod compile;
 mod completions;
 mod destroy;
@@ -58,6 +59,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Restart(args) => request::run(Request::Restart, args, project, console),
         Command::Events(args) => events::run(args, project, console),
         Command::Assets(args) => assets::run(args, project, console),
+        Command::Clusters(args) => clusters::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),

@@ -1,6 +1,8 @@
 //! The `dcp` binary: arguments, printing, and the wiring of the parts.
 
 mod args;
+mod cluster;
+mod clusters;
 mod commands;
 mod control;
 mod failure;

@@ -1,6 +1,7 @@
 //! Output of diagnostics, for people and for programs. All formats are rendered from a [`Report`].
 
 pub(crate) mod assets;
+pub(crate) mod clusters;
 mod github;
 pub(crate) mod jobs;
 mod json;
@@ -55,6 +56,11 @@ pub(crate) fn write(
         ReportFormat::Sarif => sarif::write(report, out),
         ReportFormat::Github => github::write(report, out),
     }
+}
+
+/// Writes the diagnostics of a file that is no manifest, without a summary.
+pub(crate) fn write_diagnostics(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
+    text::write(report, look, out)
 }
 
 /// Writes the diagnostics for a command that has more output than these.

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_compiler::project::Project;
 use dcp_gateway::local::installation::Installations;
 use dcp_gateway::local::{LOG_LIMIT, Local};
+use dcp_gateway::service::ClusterSource;
+use dcp_gateway::{Compute, clusters, remote as gateway};
 use dcp_model::manifest;
 use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_reconciler::registry::sql::Sql;
@@ -25,7 +28,10 @@ use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+use crate::cluster::{self, Choice};
+use crate::clusters::ClustersFile;
 use crate::failure::Failure;
+use crate::out::Console;
 use crate::socket;
 
 /// A Runner with the runtime for its calls.
@@ -50,16 +56,12 @@ impl RunnerClient {
     pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
-        let options = match project.runner() {
-            Some(runner) => Some(crate::control::remote_options(runner, Some(&home.root))?),
-            None => runtime.block_on(socket::url(&home.root)).map(|url| remote::Options::new(url, "")),
-        };
-        if let Some(options) = options {
+        if let Some(options) = runtime.block_on(address(home, project))? {
             let remote = runtime.block_on(async { Remote::new(options) }).map_err(|error| failed(&error))?;
             return Ok(Self { runner: Arc::new(remote), runtime, in_process_runner: None });
         }
         let in_process_runner = runtime.block_on(async {
-            let in_process_runner = in_process_runner(home, MAX_QUEUED).await?;
+            let (in_process_runner, _) = in_process_runner(home, MAX_QUEUED, None, None).await?;
             in_process_runner.wait_for_statuses().await;
             Ok::<_, Failure>(in_process_runner)
         })?;
@@ -106,11 +108,24 @@ impl RunnerClient {
     }
 }
 
-/// Starts the Runner of this process for a project.
+/// Returns the address of a target's Runner: its server, or the project's `dcp up`; none if neither runs.
+pub(crate) async fn address(
+    home: &Workspace,
+    project: &Project<'_>,
+) -> Result<Option<remote::Options>, Failure> {
+    match project.runner() {
+        Some(runner) => crate::control::remote_options(runner, Some(&home.root)).map(Some),
+        None => Ok(socket::url(&home.root).await.map(|url| remote::Options::new(url, ""))),
+    }
+}
+
+/// Starts the Runner of this process for a project. Returns it with its clusters.
 pub(crate) async fn in_process_runner(
     home: &Workspace,
     max_queued: usize,
-) -> Result<InProcessRunner, Failure> {
+    results: Option<&str>,
+    clusters: Option<(&Choice, &mut Console)>,
+) -> Result<(InProcessRunner, ClusterSource), Failure> {
     home.require_project_or_manifest()?;
     let folder = home.root.join(FOLDER);
     dcp_workspace::private::dcp_folder(&home.root)
@@ -118,8 +133,70 @@ pub(crate) async fn in_process_runner(
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root, LOG_LIMIT)?;
     options.max_queued = max_queued;
+    set_results(&mut options, results)?;
+    let clusters = match clusters {
+        Some((choice, console)) => add_clusters(&mut options, choice, &store, console).await?,
+        None => ClusterSource::None,
+    };
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
-    InProcessRunner::start(store, options).await.map_err(|error| failed(&error))
+    let runner = InProcessRunner::start(store, options).await.map_err(|error| failed(&error))?;
+    Ok((runner, clusters))
+}
+
+/// Sets the location of results, if one is given.
+pub(crate) fn set_results(options: &mut Options, url: Option<&str>) -> Result<(), Failure> {
+    if let Some(url) = url {
+        let results = Results::open(url).map_err(|error| Failure::new(format!("--results: {error}")))?;
+        options.results = Some(results);
+    }
+    Ok(())
+}
+
+/// Adds clusters to a Runner, before its other backends.
+pub(crate) async fn add_clusters(
+    options: &mut Options,
+    choice: &Choice,
+    store: &Store,
+    console: &mut Console,
+) -> Result<ClusterSource, Failure> {
+    let bindings = Arc::new(store.clone());
+    let of_file = |(file, clusters)| (Some(file), clusters);
+    let opened = match choice {
+        Choice::All(path) => ClustersFile::open(path, None, bindings, console).await.map(of_file)?,
+        Choice::One { file, name } => {
+            ClustersFile::open(file, Some(name), bindings, console).await.map(of_file)?
+        }
+        Choice::Context(name) => (None, cluster::of_context(name, bindings).await?),
+    };
+    let (file, clusters) = opened;
+    if let Some(file) = file {
+        tokio::spawn(file.follow(clusters.clone()));
+    }
+    add_backend(options, Arc::new(clusters.clone()));
+    Ok(ClusterSource::InProcess(clusters))
+}
+
+/// Maximum time of a call of a Gateway.
+const GATEWAY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Adds the clusters of a Gateway to a Runner, before its other backends.
+pub(crate) fn add_gateway(
+    options: &mut Options,
+    url: &str,
+    root: &Path,
+    control_plane: &str,
+) -> Result<gateway::Remote, Failure> {
+    let connection = crate::control::remote_options(url, Some(root))?;
+    let connection = remote::Options { deadline: GATEWAY_DEADLINE, ..connection };
+    let gateway = gateway::Remote::new(connection, clusters::CAPABILITIES)
+        .and_then(|gateway| gateway.with_control_plane(control_plane))
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    add_backend(options, Arc::new(gateway.clone()));
+    Ok(gateway)
+}
+
+fn add_backend(options: &mut Options, compute: Arc<dyn Compute>) {
+    options.backends.insert(0, (manifest::Backend::Kubernetes, Backend { compute, slots: None }));
 }
 
 /// Returns the options of a Runner with the Spark of this machine, whose files are below a folder. `log_limit` is

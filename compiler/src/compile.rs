@@ -1,29 +1,31 @@
 //! The compilation in two steps: each file is analyzed separately, in any order and on any number of threads. Then
 //! all files are linked.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use dcp_model::dataset::Dataset;
-use dcp_model::manifest::{API_VERSION, Job, KIND, Manifest};
+use dcp_model::manifest::{API_VERSION, KIND, Manifest};
 use dcp_model::primitive::Primitive;
 
-use crate::check::{self, SqlPlace, SqlSource, Subject};
+use crate::check::{self, SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Graph, Node, Places};
-use crate::lower::{self, Lowered, Part};
+use crate::lower::{self, Lowered};
 use crate::project::{AppliedOverlays, Project};
 use crate::schema;
-use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
-use crate::sql;
+use crate::source::{FileId, SourceFile, SourceLoader, Sources, Span};
 use crate::yaml::{self, NodeRef, Tree};
 
+mod linked;
+mod load;
 mod manifests;
 mod programs;
 mod stored;
 
+use linked::{Linked, finish};
+use load::{LoadedSql, check_sql_only, load_sql, unreadable};
 pub use manifests::Manifests;
 pub use stored::Stored;
 
@@ -204,19 +206,10 @@ impl Compiler<'_> {
                 let sql = load_sql(manifest, root, loader, &mut analysis.files, &mut found);
                 programs::check(manifest, root, loader, &mut found);
                 let node = self.checked(manifest, root, text, sql.as_ref(), &mut found);
-                let scope = self.project.scope();
-                let input = lower::Input {
-                    manifest,
-                    engines: &self.project.engines,
-                    sql: sql.as_ref().map(|sql| &*sql.text),
-                    reads: &node.reads,
-                    writes: &node.writes,
-                    path: &analysis.source.path,
-                    scope: &scope,
-                };
                 let wanted = self.goal == Goal::Compile && !found.iter().any(Diagnostic::is_error);
-                let lowered = if wanted { lower::lower(&input) } else { Lowered::default() };
-                analysis.units.push(Unit { node, lowered });
+                let path = &analysis.source.path;
+                let lowered = wanted.then(|| self.lowered(manifest, &node, sql.as_ref(), path));
+                analysis.units.push(Unit { node, lowered: lowered.unwrap_or_default() });
             }
             None => {
                 root.walk(&mut |node| analysis.mentions.extend(node.as_str().map(str::to_lowercase)));
@@ -252,6 +245,18 @@ impl Compiler<'_> {
         node
     }
 
+    fn lowered(&self, manifest: &Manifest, node: &Node, sql: Option<&LoadedSql<'_>>, path: &str) -> Lowered {
+        lower::lower(&lower::Input {
+            manifest,
+            engines: &self.project.engines,
+            sql: sql.map(|sql| &*sql.text),
+            reads: &node.reads,
+            writes: &node.writes,
+            path,
+            scope: &self.project.scope(),
+        })
+    }
+
     /// Links all files.
     pub fn link(&self, mut analyses: Vec<Analysis>) -> Compilation {
         let mut sources = Sources::default();
@@ -282,142 +287,6 @@ impl Compiler<'_> {
     }
 }
 
-/// Sorts diagnostics, and removes secrets from them.
-fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
-    Diagnostic::sort(diagnostics);
-    let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
-    let places: Vec<Span> = secrets.filter_map(Diagnostic::primary).collect();
-    redact_messages(sources, diagnostics, &places);
-    sources.redact(&places);
-}
-
-/// Hides the texts at these places in all messages, because other diagnostics may quote them.
-fn redact_messages(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
-    // Shorter texts also occur in messages by chance, and are too short for a secret.
-    const MIN_LENGTH: usize = 5;
-    let text = |place: &Span| sources.get(place.file).text.get(place.range()).unwrap_or_default();
-    let values: BTreeSet<&str> = places.iter().flat_map(|place| text(place).lines()).collect();
-    let values =
-        values.into_iter().map(|line| line.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c)));
-    for value in values.filter(|value| value.len() >= MIN_LENGTH) {
-        for diagnostic in diagnostics.iter_mut() {
-            let labels = diagnostic.labels.iter_mut().map(|label| &mut label.text);
-            for text in labels.chain([&mut diagnostic.message]).chain(&mut diagnostic.help) {
-                if text.contains(value) {
-                    *text = text.replace(value, dcp_model::secrets::REDACTED);
-                }
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct Linked {
-    diagnostics: Vec<Diagnostic>,
-    nodes: Vec<Node>,
-    primitives: Vec<Primitive>,
-    /// The parts of workloads in the DAGs of their groups, by the indices of their nodes.
-    parts: BTreeMap<usize, Part>,
-    overlays: BTreeSet<usize>,
-    mentions: BTreeSet<String>,
-    manifests: Manifests,
-}
-
-impl Linked {
-    fn add(&mut self, file: FileId, analysis: Analysis, sources: &mut Sources) {
-        let Analysis { source: _, files, mut diagnostics, units, overlays, mentions, manifests, owners } =
-            analysis;
-        let globals: Vec<FileId> = files.into_iter().map(|file| sources.add(file)).collect();
-        let globalize = |span: &mut Span| {
-            if let Some(global) = span.file.local_index().and_then(|index| globals.get(index)) {
-                span.file = *global;
-            }
-        };
-        for label in diagnostics.iter_mut().flat_map(|diagnostic| &mut diagnostic.labels) {
-            globalize(&mut label.span);
-        }
-        for Unit { mut node, lowered: Lowered { primitives, part } } in units {
-            for link in node.reads.iter_mut().chain(&mut node.writes).chain(&mut node.waits) {
-                globalize(&mut link.at);
-            }
-            self.parts.extend(part.map(|part| (self.nodes.len(), *part)));
-            self.nodes.push(node);
-            self.primitives.extend(primitives);
-        }
-        self.manifests.add(file, &manifests, globals.iter().copied().zip(owners));
-        self.diagnostics.extend(diagnostics);
-        self.overlays.extend(overlays);
-        self.mentions.extend(mentions);
-    }
-}
-
-/// Loads the SQL of a manifest, from a scalar or from a file.
-fn load_sql<'a>(
-    manifest: &'a Manifest,
-    root: NodeRef<'a>,
-    loader: &dyn SourceLoader,
-    files: &mut Vec<SourceFile>,
-    found: &mut Vec<Diagnostic>,
-) -> Option<LoadedSql<'a>> {
-    let (kind, query, file) = match &manifest.spec.job {
-        Job::Sql(sql) => ("sql", sql.query.as_deref(), sql.file.as_ref()),
-        Job::Stream(stream) => ("stream", stream.query.as_deref(), stream.file.as_ref()),
-        Job::Pyspark(_) | Job::Jar(_) => return None,
-    };
-    if let Some(query) = query {
-        return Some(LoadedSql { text: Cow::Borrowed(query), kind, file: None });
-    }
-    let path = file?;
-    let at = root.nearest(["spec", "job", kind, "file"]).span();
-    if path.as_str().contains("://") {
-        let help = "keep the SQL in a file of the project: it is part of what is planned and applied";
-        let message = format!("`{path}` can't be read while compiling");
-        found.push(Diagnostic::new(Code::BAD_URI, message).at(at, "").help(help));
-        return None;
-    }
-    match loader.load(path.as_str()) {
-        Ok(text) => {
-            let local = FileId::local(files.len());
-            found.extend(check::secrets::in_sql(local, &text));
-            files.push(SourceFile { path: path.as_str().into(), text: text.as_str().into() });
-            Some(LoadedSql { text: Cow::Owned(text), kind, file: Some(local) })
-        }
-        Err(error) => {
-            found.push(unreadable(path.as_str(), &error, at));
-            None
-        }
-    }
-}
-
-/// The text of a manifest's SQL, and the file that contains it if it is not the manifest.
-struct LoadedSql<'a> {
-    text: Cow<'a, str>,
-    kind: &'static str,
-    file: Option<FileId>,
-}
-
-impl LoadedSql<'_> {
-    fn source<'a>(
-        &'a self,
-        compiler: &'a Compiler<'_>,
-        root: NodeRef<'a>,
-        manifest: &'a str,
-    ) -> SqlSource<'a> {
-        let place = match self.file {
-            Some(file) => SqlPlace::File(file),
-            None => {
-                let node = root.nearest(["spec", "job", self.kind, "query"]);
-                // An overlay may have set the query.
-                let project = compiler.project_source.as_ref().filter(|_| node.span().file == PROJECT_FILE);
-                SqlPlace::Inline { node, source: project.map_or(manifest, |project| &project.text) }
-            }
-        };
-        // Only streams have state that depends on the shape of the query.
-        let detail = if self.kind == "stream" { sql::Detail::Shape } else { sql::Detail::Lineage };
-        SqlSource { reading: sql::read(&self.text, detail), place }
-    }
-}
-
 struct Located<'a> {
     root: NodeRef<'a>,
     sql: Option<&'a SqlSource<'a>>,
@@ -445,23 +314,6 @@ fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
             found.push(Diagnostic::new(Code::MALFORMED, error.message).at(at, ""));
         })
         .ok()
-}
-
-/// Checks the SQL of a manifest that has errors elsewhere.
-fn check_sql_only(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
-    let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
-    let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?, sql::Detail::Lineage)
-    else {
-        return None;
-    };
-    // The text of an overlay is in another file.
-    let own = node.span().file == root.span().file;
-    let at = if own { node.within(text, at) } else { node.span() };
-    let diagnostic = Diagnostic::new(Code::SQL_SYNTAX, message).at(at, "");
-    Some(match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    })
 }
 
 /// Removes warnings about ambiguous values that are rejected anyway.
@@ -509,43 +361,6 @@ fn other_document(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
         }
     }
     None
-}
-
-fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
-    let (code, message, help) = match error {
-        LoadError::NotFound => (
-            Code::UNREADABLE,
-            format!("there is no file `{path}`"),
-            "check the path: it is relative to the project's folder".to_owned(),
-        ),
-        LoadError::Dangling => (
-            Code::UNREADABLE,
-            format!("`{path}` is a link to nothing"),
-            "remove the link, or give it a file that is there".to_owned(),
-        ),
-        LoadError::Directory => (Code::UNREADABLE, format!("`{path}` is a folder"), "name a file".to_owned()),
-        LoadError::NotUtf8(offset) => (
-            Code::UNREADABLE,
-            format!("`{path}` is not UTF-8, from its byte {offset} on"),
-            "save it as UTF-8; or is it a file of another kind?".to_owned(),
-        ),
-        LoadError::TooLarge { size, limit } => (
-            Code::TOO_LARGE,
-            format!("`{path}` has {size} bytes"),
-            format!("a manifest has {limit} at most: is it what it is meant to be?"),
-        ),
-        LoadError::Outside => (
-            Code::OUTSIDE_PROJECT,
-            format!("`{path}` lies outside of the project"),
-            "links and paths may not lead out of the project's folder: copy the file into it".to_owned(),
-        ),
-        LoadError::Other(message) => (
-            Code::UNREADABLE,
-            format!("`{path}` can't be read: {message}"),
-            "check that it is there and may be read".to_owned(),
-        ),
-    };
-    Diagnostic::new(code, message).at(at, "").help(help)
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> {

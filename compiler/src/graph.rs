@@ -1,26 +1,22 @@
 //! The graph of all workloads: producers and consumers of datasets, and dependencies between workloads.
 
+mod cycles;
 mod groups;
+mod node;
 mod storage;
 
 use std::cell::LazyCell;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dcp_model::dataset::{Dataset, DatasetKind};
-use dcp_model::manifest::{
-    AssetTrigger, DataRef, Job, JobKind, Manifest, Run, RunKind, ScalarOr, Sink, Source, Stream,
-};
-use petgraph::Directed;
-use petgraph::algo::TarjanScc;
-use petgraph::graph::Graph as Links;
+use dcp_model::manifest::{JobKind, RunKind};
 use serde::{Deserialize, Serialize};
 
 pub use groups::{Group, Member};
 
-use crate::diag::{Code, Diagnostic, DottedNames, Severity};
+use crate::diag::{Code, Diagnostic, DottedNames};
 use crate::source::Span;
-use crate::sql::{Facts, TableRef};
+use crate::sql::TableRef;
 
 /// Maximum number of datasets without a producer that get a suggestion.
 const MAX_SUGGESTIONS: usize = 1_000;
@@ -77,121 +73,6 @@ pub(crate) trait Places {
 }
 
 impl Node {
-    pub(crate) fn new(manifest: &Manifest, facts: Option<&Facts>, places: &impl Places) -> Self {
-        let spec = &manifest.spec;
-        let mut node = Self {
-            domain: manifest.metadata.domain.as_str().to_owned(),
-            name: manifest.metadata.name.as_str().to_owned(),
-            job: spec.job.kind(),
-            run: spec.run.kind(),
-            at: places.at(&["metadata", "name"]),
-            reads: Vec::new(),
-            writes: Vec::new(),
-            shared: Vec::new(),
-            waits: Vec::new(),
-            checkpoint: None,
-            member: Member::of(manifest, places).map(Box::new),
-        };
-        let listed = |all: &[DataRef], path: &[&str]| -> Vec<Link> {
-            let link = |(at, data): (usize, &DataRef)| {
-                let at = at.to_string();
-                Link { dataset: data.into(), at: places.at(&[path, &[&at, data.kind().name()]].concat()) }
-            };
-            all.iter().enumerate().map(link).collect()
-        };
-        node.reads = listed(&spec.inputs, &["spec", "inputs"]);
-        for (at, output) in spec.outputs.iter().enumerate() {
-            let dataset = Dataset::from(&output.data());
-            node.shared.extend(output.is_shared().then(|| dataset.clone()));
-            let at = places.at(&["spec", "outputs", &at.to_string(), output.field()]);
-            node.writes.push(Link { dataset, at });
-        }
-        match &spec.run {
-            Run::OnAssets(trigger) => {
-                let mode = match trigger {
-                    AssetTrigger::All(_) => "all",
-                    AssetTrigger::Any(_) => "any",
-                };
-                node.waits = listed(trigger.assets(), &["spec", "run", "onAssets", mode]);
-            }
-            Run::Continuous(continuous) => {
-                let at = places.at(&["spec", "run", "continuous", "checkpoint"]);
-                node.checkpoint = Some(checkpoint(continuous.checkpoint.as_str(), at));
-            }
-            Run::Schedule(_) | Run::Manual(_) | Run::Service(_) => {}
-        }
-        match &spec.job {
-            Job::Stream(stream) => {
-                node.stream(stream, places);
-            }
-            Job::Sql(_) => {
-                let links = |tables: &[TableRef]| -> Vec<Link> {
-                    tables
-                        .iter()
-                        .map(|table| Link { dataset: dataset_of_sql(table), at: places.sql_at(&table.at) })
-                        .collect()
-                };
-                if let Some(facts) = facts {
-                    node.reads.extend(links(&facts.reads));
-                    node.writes.extend(links(&facts.writes));
-                }
-            }
-            Job::Pyspark(_) | Job::Jar(_) => {}
-        }
-        for links in [&mut node.reads, &mut node.writes, &mut node.waits] {
-            let mut seen = BTreeSet::new();
-            let again: Vec<bool> = links.iter().map(|link| !seen.insert(&link.dataset)).collect();
-            let mut again = again.into_iter();
-            links.retain(|_| again.next() == Some(false));
-        }
-        node
-    }
-
-    fn stream(&mut self, stream: &Stream, places: &impl Places) {
-        const STREAM: [&str; 3] = ["spec", "job", "stream"];
-        for (name, source) in &stream.sources {
-            let at = |below: &[&str]| places.at(&[&STREAM[..], &["sources", name.as_str()], below].concat());
-            match source {
-                Source::Kafka(kafka) => {
-                    let topic = |name: &str| Dataset::new(DatasetKind::Topic, name);
-                    let links = kafka
-                        .named_topics()
-                        .map(|it| Link { dataset: topic(it.as_str()), at: at(&["kafka"]) });
-                    self.reads.extend(links);
-                }
-                Source::Files(files) => {
-                    let dataset = Dataset::new(DatasetKind::Path, files.path.as_str());
-                    self.reads.push(Link { dataset, at: at(&["files", "path"]) });
-                }
-                Source::Table(table) => {
-                    let name = match table {
-                        ScalarOr::Scalar(name) => name.as_str(),
-                        ScalarOr::Map(table) => table.name.as_str(),
-                    };
-                    self.reads
-                        .push(Link { dataset: Dataset::new(DatasetKind::Table, name), at: at(&["table"]) });
-                }
-                Source::Rate(_) => {}
-            }
-        }
-        let at = |below: &[&str]| places.at(&[&STREAM[..], &["sink"], below].concat());
-        let written = match &stream.sink {
-            Sink::Kafka(kafka) => Some((DatasetKind::Topic, kafka.topic.as_str(), at(&["kafka", "topic"]))),
-            Sink::Files(files) => Some((DatasetKind::Path, files.path.as_str(), at(&["files", "path"]))),
-            Sink::Table(ScalarOr::Scalar(name)) => Some((DatasetKind::Table, name.as_str(), at(&["table"]))),
-            Sink::Table(ScalarOr::Map(table)) => {
-                Some((DatasetKind::Table, table.name.as_str(), at(&["table", "name"])))
-            }
-            Sink::Merge(merge) => Some((DatasetKind::Table, merge.table.as_str(), at(&["merge", "table"]))),
-            Sink::Jdbc(_) | Sink::Console(_) => None,
-        };
-        self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset::new(kind, name), at }));
-        if let Some(path) = &stream.checkpoint {
-            self.checkpoint =
-                Some(checkpoint(path.as_str(), places.at(&[&STREAM[..], &["checkpoint"]].concat())));
-        }
-    }
-
     pub fn address(&self) -> String {
         format!("{}/{}", self.domain, self.name)
     }
@@ -204,10 +85,6 @@ impl Node {
     fn consumes(&self) -> impl Iterator<Item = &Link> {
         self.reads.iter().chain(&self.waits)
     }
-}
-
-fn checkpoint(path: &str, at: Span) -> Link {
-    Link { dataset: Dataset::new(DatasetKind::Checkpoint, path), at }
 }
 
 impl Graph {
@@ -260,111 +137,6 @@ impl Graph {
             }
         }
         found
-    }
-
-    fn check_cycles(&self) -> Vec<Diagnostic> {
-        self.cycles().iter().map(|members| self.cycle_diagnostic(members)).collect()
-    }
-
-    /// Returns the cycles among workloads: sets in which each workload consumes, directly or indirectly, the output
-    /// of all others.
-    fn cycles(&self) -> Vec<Vec<usize>> {
-        let counts =
-            |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.is_self_cycle(producer);
-        cycles(self.edges.keys().filter(counts))
-    }
-
-    /// Returns whether a workload that consumes its own output is an error. A batch job can read its output of the
-    /// previous run. A stream that reads its own output never ends, and a job that waits for its own output never
-    /// starts. Streams may read a topic with the name of their output, because it may be on a different broker.
-    fn is_self_cycle(&self, at: usize) -> bool {
-        let node = &self.nodes[at];
-        let itself = self.edges.get(&(at, at));
-        let waits = node.waits.iter().any(|link| itself.is_some_and(|given| given.contains(&link.dataset)));
-        let reads =
-            itself.is_some_and(|given| given.iter().any(|dataset| dataset.kind != DatasetKind::Topic));
-        waits || (node.job == JobKind::Stream && reads)
-    }
-
-    fn cycle_diagnostic(&self, members: &[usize]) -> Diagnostic {
-        let cycle = self.shortest_cycle(members);
-        let names: Vec<String> = cycle.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
-        let diagnostic = match names.as_slice() {
-            [only] => Diagnostic::new(Code::CYCLE, format!("{only} takes what it writes itself")),
-            _ => Diagnostic::new(
-                Code::CYCLE,
-                format!("{} consume each other's output in a circle", names.join(" → ")),
-            ),
-        };
-        let mut diagnostic = diagnostic;
-        for (at, member) in cycle.iter().enumerate() {
-            let from = cycle[(at + cycle.len() - 1) % cycle.len()];
-            let given = self.edges.get(&(from, *member)).and_then(BTreeSet::first);
-            let link = self.nodes[*member].consumes().find(|link| Some(&link.dataset) == given);
-            let (span, text) = match link {
-                Some(link) => (
-                    link.at,
-                    format!("`{}` takes this from `{}`", self.nodes[*member].name, self.nodes[from].name),
-                ),
-                None => (self.nodes[*member].at, String::new()),
-            };
-            diagnostic = diagnostic.at(span, text);
-        }
-        // The workloads never run only if each of them waits for the previous one.
-        let waits = |member: &usize, from: &usize| {
-            let given = self.edges.get(&(*from, *member));
-            self.nodes[*member]
-                .waits
-                .iter()
-                .any(|link| given.is_some_and(|given| given.contains(&link.dataset)))
-        };
-        let stuck = cycle
-            .iter()
-            .enumerate()
-            .all(|(at, member)| waits(member, &cycle[(at + cycle.len() - 1) % cycle.len()]));
-        let group = |at: &usize| self.nodes[*at].group();
-        let one_dag = group(&cycle[0]).is_some() && cycle.iter().all(|it| group(it) == group(&cycle[0]));
-        match cycle.len() {
-            1 if !stuck => {
-                diagnostic.help("write somewhere else: each batch would become the input of the next one")
-            }
-            _ if stuck => diagnostic.help(
-                "take one of them out of the circle: each waits for the one before, and none ever starts",
-            ),
-            _ if one_dag => diagnostic.help(
-                "take one of them out of the circle or out of the group: in a DAG, each task runs after those that \
-                 it takes something from",
-            ),
-            _ => {
-                diagnostic.severity = Severity::Warning;
-                diagnostic.help("take one of them out of the circle: whichever runs first reads what is old")
-            }
-        }
-    }
-
-    /// Returns the shortest path from the first member back to itself.
-    fn shortest_cycle(&self, members: &[usize]) -> Vec<usize> {
-        let Some(&start) = members.first() else { return Vec::new() };
-        let mut before: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut queue = std::collections::VecDeque::from([start]);
-        while let Some(at) = queue.pop_front() {
-            let next = self.edges.range((at, 0)..=(at, usize::MAX)).map(|((_, to), _)| *to);
-            for to in next.filter(|to| members.contains(to)) {
-                if to == start {
-                    let mut way = vec![at];
-                    while let Some(&previous) = way.last().and_then(|last| before.get(last)) {
-                        way.push(previous);
-                    }
-                    way.reverse();
-                    return way;
-                }
-                if let Entry::Vacant(vacant) = before.entry(to) {
-                    vacant.insert(at);
-                    queue.push_back(to);
-                }
-            }
-        }
-        members.to_vec()
     }
 
     fn check_writers(&self) -> Vec<Diagnostic> {
@@ -436,22 +208,6 @@ impl Graph {
     }
 }
 
-/// Returns the cycles among some edges: strongly connected sets, and nodes with an edge to themselves.
-fn cycles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize>> {
-    let links: Links<(), (), Directed, usize> = Links::from_edges(edges);
-    let mut cycles: Vec<Vec<usize>> = Vec::new();
-    TarjanScc::new().run(&links, |members| {
-        let itself = || members.first().is_some_and(|only| links.contains_edge(*only, *only));
-        if members.len() > 1 || itself() {
-            let mut members: Vec<usize> = members.iter().map(|member| member.index()).collect();
-            members.sort_unstable();
-            cycles.push(members);
-        }
-    });
-    cycles.sort();
-    cycles
-}
-
 /// Returns a diagnostic for each dataset that a second workload links to.
 fn report_shared<'g>(
     links: impl Iterator<Item = (&'g Node, &'g Link)>,
@@ -470,39 +226,4 @@ fn report_shared<'g>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::FileId;
-
-    fn node(name: &str) -> Node {
-        let at = Span::new(FileId(1), 0, 1);
-        Node {
-            domain: "d".to_owned(),
-            name: name.to_owned(),
-            job: JobKind::Sql,
-            run: RunKind::OnAssets,
-            at,
-            reads: Vec::new(),
-            writes: Vec::new(),
-            shared: Vec::new(),
-            waits: Vec::new(),
-            checkpoint: None,
-            member: None,
-        }
-    }
-
-    #[test]
-    fn number_of_suggestions_is_limited() {
-        let link = |name: &str| {
-            let dataset = Dataset::new(DatasetKind::Table, name);
-            Link { dataset, at: Span::new(FileId(1), 0, 1) }
-        };
-        let mut nodes = vec![Node { writes: vec![link("lake.raw.orders")], ..node("writer") }];
-        for at in 0..=MAX_SUGGESTIONS {
-            nodes.push(Node { waits: vec![link("lake.raw.order")], ..node(&format!("waits-{at}")) });
-        }
-        let found = Graph::new(nodes).check(&|_| false);
-        let meant = found.iter().filter(|it| it.labels[0].text == "did you mean `lake.raw.orders`?");
-        assert_eq!((found.len(), meant.count()), (MAX_SUGGESTIONS + 1, MAX_SUGGESTIONS));
-    }
-}
+mod tests;

@@ -5,8 +5,10 @@
 
 pub mod airflow;
 mod check;
+pub mod clusters;
 pub mod compile;
 pub mod diag;
+mod document;
 pub mod engine;
 pub mod graph;
 mod lower;

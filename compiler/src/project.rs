@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use dcp_model::manifest::{DagFolder, Identifier, Name, Scalar};
 use dcp_model::reference;
 
-use crate::check::secrets;
 use crate::diag::{Code, Diagnostic, list, nearest};
+use crate::document;
 use crate::engine::EngineTable;
 use crate::schema;
 use crate::source::{FileId, Span};
-use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
+use crate::yaml::{Merger, NodeRef, Replacement, Tree};
 
 mod applied_overlays;
 mod file;
@@ -73,32 +73,13 @@ impl Project<'_> {
 impl<'s> Project<'s> {
     /// Reads a project file and selects a target: the named one, the default or the only one.
     pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
-        let yaml::Parsed { documents, mut diagnostics, broken: _ } = yaml::parse(file, text);
-        if let Some(second) = documents.get(1) {
-            let more = Diagnostic::new(Code::UNSUPPORTED_YAML, format!("`{FILE_NAME}` is one document"));
-            diagnostics.push(more.at(second.root().span(), "a second one").help("put all of it into one"));
-        }
-        let Some(mut tree) = documents.into_iter().next() else {
-            if diagnostics.is_empty() {
-                let empty = Diagnostic::new(Code::EMPTY, format!("`{FILE_NAME}` is empty"));
-                diagnostics
-                    .push(empty.at(Span::new(file, 0, 0), "").help("give it at least `project: <name>`"));
-            }
-            return (None, diagnostics);
+        let kind = document::Kind {
+            name: FILE_NAME,
+            schema: &schema::PROJECT,
+            help_if_empty: "give it at least `project: <name>`",
         };
-        diagnostics.extend(schema::check(&schema::PROJECT, &mut tree));
-        secrets::add(tree.root(), text, &mut diagnostics);
-        if diagnostics.iter().any(Diagnostic::is_error) {
-            return (None, diagnostics);
-        }
-        let decoded: ProjectFile = match tree.root().decode() {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                let at = error.at.unwrap_or_else(|| tree.root().span());
-                diagnostics.push(Diagnostic::new(Code::MALFORMED, error.message).at(at, ""));
-                return (None, diagnostics);
-            }
-        };
+        let (read, mut diagnostics) = document::read::<ProjectFile>(&kind, file, text);
+        let Some((decoded, tree)) = read else { return (None, diagnostics) };
         let chosen = match select_target(&decoded, &tree, target) {
             Ok(chosen) => chosen,
             Err(diagnostic) => {

@@ -16,6 +16,12 @@ pub const PACKAGES: &str = "spark.dcp.python.packages";
 /// The setting that names the config map with Spark's own configuration files.
 pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
 
+/// The setting that protects the driver's pod from evictions.
+pub const DRIVER_BUDGET: &str = "spark.dcp.driver.disruptionBudget";
+
+/// The setting with the content of the application's `log4j2.properties`.
+pub const LOG4J: &str = "spark.dcp.log4j2";
+
 /// The setting that names the config map with Hadoop's configuration files.
 pub const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
 
@@ -178,7 +184,7 @@ pub enum ResourceRetainPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodSpec {
-    /// A Kubernetes pod template, in Kubernetes' own format.
+    /// A Kubernetes pod template, in Kubernetes' own format. Its first container runs Spark.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub pod_template_spec: Value,
 }

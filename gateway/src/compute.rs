@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::error::{Error, Result};
 use crate::fields::Fields;
-use crate::{Name, SparkApplication, Status, WatchEvent};
+use crate::{Name, OrphanMark, Recorded, SparkApplication, Status, WatchEvent};
 
 /// The abilities of a backend, and its treatment of the fields of a manifest.
 #[derive(Debug, Clone, Copy)]
@@ -81,9 +81,19 @@ pub struct Log {
 pub trait Compute: fmt::Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
-    /// Validates an application before it is created, as far as possible without running it. Rejects each field of the
-    /// manifest that [`create`](Self::create) would ignore, by the field's name.
+    /// Validates an application before it is created, as far as possible without running it and without the network.
+    /// Rejects each field of the manifest that [`create`](Self::create) would ignore, by the field's name.
     fn accepts(&self, application: &SparkApplication) -> Result<()>;
+
+    /// Validates an application, after [`accepts`](Self::accepts), by a call to the process that creates it.
+    async fn validate(&self, _application: &SparkApplication) -> Result<()> {
+        Ok(())
+    }
+
+    /// Checks that the backend responds.
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Starts an application, unless one of this name was ever started. After a successful return,
     /// [`get`](Self::get) finds it. After a failure or an unknown result, it can be called again.
@@ -106,10 +116,36 @@ pub trait Compute: fmt::Debug + Send + Sync {
     /// Returns at most `limit` bytes of the driver's log after a position.
     async fn logs(&self, name: &Name, after: &Cursor, limit: usize) -> Result<Log>;
 
+    /// Returns at most `limit` bytes of a log that is stored beyond [`forget`](Self::forget), after a position.
+    async fn kept_log(&self, _: &Name, after: &Cursor, _: usize) -> Result<Log> {
+        Ok(Log { next: after.clone(), bytes: Vec::new() })
+    }
+
     /// Returns at most the last `limit` bytes of the driver's log.
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>>;
 
     /// Removes everything stored of an application that has ended. It is for applications that are not needed any
     /// more: afterwards, a backend may not know that there was one of this name.
     async fn forget(&self, name: &Name) -> Result<()>;
+
+    /// Returns the cause why logs are not stored beyond [`forget`](Self::forget), if they should be. No call reports it.
+    fn log_problem(&self) -> Option<String> {
+        None
+    }
+
+    /// Lists all stored applications, also those of other control planes, if other control planes may store some.
+    async fn recorded(&self) -> Result<Vec<Recorded>> {
+        Ok(Vec::new())
+    }
+
+    /// Stores a mark, unless the application has changed since it was listed. Returns true if it was stored.
+    async fn set_mark(&self, _: &Recorded, _: OrphanMark) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Requests an application to stop as [`delete`](Self::delete) does, unless it has changed since it was listed.
+    /// Returns true if the request is stored, or the application has ended.
+    async fn stop_recorded(&self, _: &Recorded, _grace: Duration) -> Result<bool> {
+        Ok(false)
+    }
 }

@@ -6,7 +6,9 @@
 use serde_json::Value;
 
 use crate::SparkApplication;
-use crate::application::{DRIVER_CLAIMS, HADOOP_CONFIG_MAP, SPARK_CONFIG_MAP, Spec};
+use crate::application::{
+    DRIVER_CLAIMS, EXECUTOR_MEMORY_LIMIT, HADOOP_CONFIG_MAP, PACKAGES, SPARK_CONFIG_MAP, Spec,
+};
 use crate::error::{Error, Result};
 
 /// The treatment of a field.
@@ -25,14 +27,53 @@ pub enum Treatment {
 /// Fields with one treatment, for one reason. In a pattern, `*` matches any key or index, and a final `**` any rest.
 pub type Row = (Treatment, &'static str, &'static [&'static str]);
 
-/// A backend's treatment of all fields. The longest pattern that matches a field decides.
+/// The fields that no backend acts on.
+const SHARED: &[Row] = &[
+    (
+        Treatment::OtherLayer,
+        "it is the workload's identity, schedule, data or history",
+        &[
+            "metadata.**",
+            "inputs.**",
+            "outputs.**",
+            "run.**",
+            "orchestrator.**",
+            "retry.**",
+            "lifecycle.**",
+            "ttl",
+        ],
+    ),
+    (
+        Treatment::OtherLayer,
+        "the Runner chooses the backend and keeps the times",
+        &["placement.backends", "timeouts.**"],
+    ),
+    (
+        Treatment::OtherLayer,
+        "they bound the size that the Runner chooses",
+        &[
+            "resources.sizing",
+            "resources.driver.minMemory",
+            "resources.driver.maxMemory",
+            "resources.executors.minMemory",
+            "resources.executors.maxMemory",
+        ],
+    ),
+];
+
+/// A backend's treatment of all fields except the [`SHARED`] ones. The longest pattern that matches a field decides.
 #[derive(Debug)]
 pub struct Fields(pub &'static [Row]);
 
 impl Fields {
+    /// Returns all rows, also those that all backends share.
+    pub fn rows(&self) -> impl Iterator<Item = &'static Row> + use<> {
+        SHARED.iter().chain(self.0)
+    }
+
     /// Returns the treatment of the field at a path below the manifest or below `spec`, and the reason.
     pub fn treatment(&self, path: &str) -> Option<(Treatment, &'static str)> {
-        let rows = self.0.iter().flat_map(|(treatment, reason, patterns)| {
+        let rows = self.rows().flat_map(|(treatment, reason, patterns)| {
             patterns.iter().map(move |pattern| (*pattern, *treatment, *reason))
         });
         let matching = rows.filter(|(pattern, ..)| Self::matches(pattern, path));
@@ -76,6 +117,8 @@ const OPTIONAL: &[(&str, IsSet)] = &[
     ("pods.driver.secrets", |it| volumes(it).any(|volume| volume.get("secret").is_some())),
     ("pods.driver.configMaps", |it| volumes(it).any(|volume| volume.get("configMap").is_some())),
     ("pods.driver.volumes", has_volumes),
+    ("resources.executors.memoryLimit", |it| it.spec.spark_conf.contains_key(EXECUTOR_MEMORY_LIMIT)),
+    ("job.pyspark.environment.packages", |it| it.spec.spark_conf.contains_key(PACKAGES)),
     ("pods.driver.envFrom", |it| containers(&it.spec).any(|it| items(it, "envFrom").next().is_some())),
 ];
 

@@ -30,13 +30,28 @@ pub struct Status {
     pub obstacle: Option<Obstacle>,
     #[serde(default)]
     pub addresses: Addresses,
+    /// The name of its cluster, if the backend has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
 }
 
 impl Status {
     pub fn new(phase: Phase) -> Self {
-        Self { phase, started: None, obstacle: None, addresses: Addresses::default(), end: None }
+        Self {
+            phase,
+            started: None,
+            obstacle: None,
+            addresses: Addresses::default(),
+            cluster: None,
+            end: None,
+        }
+    }
+
+    /// Returns the status of an application that was stopped before it started.
+    pub(crate) fn stopped_before_start(at: Timestamp) -> Self {
+        Self { end: Some(End::stopped_before_start(at)), ..Self::new(Phase::Ended) }
     }
 }
 
@@ -109,6 +124,16 @@ pub struct End {
 }
 
 impl End {
+    /// Returns the end of an application that was stopped before it started.
+    pub(crate) fn stopped_before_start(at: Timestamp) -> Self {
+        Self { stopped: true, reason: Reason::NotStarted, ..Self::exited(at, None, None) }
+    }
+
+    /// Returns true if the driver was evicted or lost its node, whatever its exit code.
+    pub fn is_of_node(&self) -> bool {
+        matches!(self.reason, Reason::Evicted | Reason::NodeLost)
+    }
+
     /// Returns the end of a driver whose process has ended by itself.
     pub fn exited(at: Timestamp, exit_code: Option<i32>, signal: Option<i32>) -> Self {
         let (reason, evidence) = (Reason::Exited, Vec::new());
@@ -132,6 +157,8 @@ pub enum Reason {
     ImageUnavailable,
     /// No node has the resources for a pod, or satisfies its constraints.
     Unschedulable,
+    /// A pod waits in a queue, and the scheduler does not see it yet.
+    Queued,
     QuotaExceeded,
     /// The account of the backend or of the application lacks a permission.
     Forbidden,
@@ -140,6 +167,8 @@ pub enum Reason {
     NodeLost,
     /// Another user deleted the application or its pods.
     Deleted,
+    /// The driver has ended, and other processes of the application have not ended yet.
+    Ending,
     /// The backend failed to run the application.
     BackendFailed,
 }
@@ -154,11 +183,13 @@ impl Reason {
             Reason::OutOfMemory => "the driver's container exceeded its memory limit",
             Reason::ImageUnavailable => "an image can't be pulled",
             Reason::Unschedulable => "no node has the resources for a pod",
+            Reason::Queued => "a pod waits for its queue",
             Reason::QuotaExceeded => "a quota is exceeded",
             Reason::Forbidden => "a permission is missing",
             Reason::Evicted => "a pod was evicted",
             Reason::NodeLost => "a node was lost",
             Reason::Deleted => "another user deleted the application or a pod of it",
+            Reason::Ending => "the driver has ended, and its executors have not",
             Reason::BackendFailed => "the backend failed to run the application",
         }
     }
@@ -169,6 +200,9 @@ impl Reason {
 #[serde(rename_all = "camelCase")]
 pub struct Evidence {
     pub source: Source,
+    /// The reason that it shows, if the backend knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// One or more lines, in the words of the source.
     pub text: String,
 }
@@ -183,8 +217,10 @@ pub enum Source {
     System,
     /// The output of a command that ran before the driver.
     Command,
-    /// The status of a container.
+    /// The status of the driver's container.
     Container,
+    /// The status of an executor's container.
+    Executor,
     /// The status of a pod.
     Pod,
     /// An event of Kubernetes.

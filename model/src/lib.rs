@@ -3,6 +3,7 @@
 //! All other crates depend on this one. It does not read YAML, parse SQL or render files, and it uses no clock, no
 //! network and no file system.
 
+pub mod clusters;
 pub mod dag;
 pub mod dataset;
 pub mod diag;

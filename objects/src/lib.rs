@@ -160,6 +160,12 @@ impl Objects {
         matches!(self.location, Location::Folder(_))
     }
 
+    /// Returns true if other programs' files can be read while they are written. In S3 and Google Cloud Storage, a file
+    /// appears when it is closed.
+    pub fn shows_open_files(&self) -> bool {
+        !["s3", "gs"].iter().any(|scheme| self.url.starts_with(scheme))
+    }
+
     /// Returns the URL of a path, for other programs.
     pub fn url(&self, below: &str) -> String {
         format!("{}/{below}", self.url)
@@ -193,8 +199,12 @@ impl Objects {
                     .boxed()
             }
             Location::Bucket { store, prefix } => {
-                let root = prefix.clone();
+                let (root, folder) = (prefix.clone(), within(prefix, &parts));
                 let object = move |meta: object_store::ObjectMeta| {
+                    // Hadoop marks a folder by an empty object, whose key ends with `/`.
+                    if meta.location == folder {
+                        return None;
+                    }
                     let parts = meta.location.prefix_match(&root)?.map(|part| part.as_ref().to_owned());
                     let path = parts.collect::<Vec<_>>().join("/");
                     Some(Object { path, size: meta.size, modified: Some(meta.last_modified.into()) })

@@ -11,6 +11,19 @@ pub mod control {
     }
 }
 
+/// The Gateway: runs applications on clusters.
+pub mod gateway {
+    #[expect(
+        clippy::allow_attributes,
+        clippy::large_enum_variant,
+        clippy::pedantic,
+        reason = "the code is generated"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("dcp.gateway.v1");
+    }
+}
+
 /// The Runner: submits, checks and cancels executions of jobs.
 pub mod runner {
     #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]

@@ -15,7 +15,7 @@ use crate::publish::{self, DagFolder, File};
 use crate::registry::{self, Registry};
 use crate::state;
 use crate::state::Action;
-use crate::state::{Change, Commit, Entry, Head, Scope, State};
+use crate::state::{Base, Change, Commit, Entry, Head, Scope, State};
 
 /// The id, the author and the time of an apply's commit, as the registry records them.
 #[derive(Debug, Clone)]
@@ -87,6 +87,31 @@ pub async fn apply(
     report(Step::Begun { files: files.len(), removed: obsolete_files.len() });
     target.dags.stage(&metadata.id, &files).await?;
     report(Step::Staged);
+    let head = commit(target, plan, metadata, changes).await?;
+    let serial = head.base.serial;
+    let unpublished = |error| Error::Unpublished { serial, error };
+    report(Step::Committed { serial });
+    let applied = head.applied.as_ref().and_then(|applied| applied.commit.as_deref());
+    expected.correct(target, serial).await?;
+    switch(target.dags, &metadata.id, &files, expected.files(applied)).await.map_err(unpublished)?;
+    report(Step::Switched);
+    target.dags.remove(&obsolete_files).await.map_err(unpublished)?;
+    report(Step::Removed);
+    let all: Vec<String> = names.iter().chain(&obsolete_files).cloned().collect();
+    put_later_commits_in_place(target, plan, head.base.clone(), &all).await?;
+    target.registry.published(target.scope, &[serial]).await?;
+    target.dags.discard(&metadata.id).await.map_err(unpublished)?;
+    report(Step::Published);
+    Ok(ApplyResult { head, written: names.len(), removed: obsolete_files.len() })
+}
+
+/// Commits the changes of a plan. Discards the staged files if the registry rejects the commit.
+async fn commit(
+    target: Target<'_>,
+    plan: &Plan,
+    metadata: &CommitMetadata,
+    changes: Vec<Change>,
+) -> Result<Head, Error> {
     let commit = Commit {
         id: metadata.id.clone(),
         base: plan.base.clone(),
@@ -95,52 +120,45 @@ pub async fn apply(
         commit: plan.commit.clone(),
         changes,
     };
-    let head = match target.registry.commit(target.scope, commit).await {
-        Ok(head) => head,
-        Err(error) => {
-            // If the response was lost, the commit may be applied. Then its staged files are needed.
-            if matches!(
-                error,
-                registry::Error::Moved(_) | registry::Error::Invalid(_) | registry::Error::Denied(_)
-            ) {
-                target.dags.discard(&metadata.id).await?;
-            }
-            return Err(error.into());
-        }
-    };
-    let serial = head.base.serial;
-    let unpublished = |error| Error::Unpublished { serial, error };
-    report(Step::Committed { serial });
-    let applied = head.applied.as_ref().and_then(|applied| applied.commit.as_deref());
-    expected.correct(target, serial).await?;
+    let result = target.registry.commit(target.scope, commit).await;
+    // If the response was lost, the commit may be applied. Then its staged files are needed.
+    if let Err(registry::Error::Moved(_) | registry::Error::Invalid(_) | registry::Error::Denied(_)) = result
+    {
+        target.dags.discard(&metadata.id).await?;
+    }
+    Ok(result?)
+}
+
+/// Switches the staged files, and writes those whose content differs from the staged one.
+async fn switch(dags: &DagFolder, id: &str, staged: &[File], files: Vec<File>) -> Result<(), publish::Error> {
     let (as_staged, others): (Vec<File>, Vec<File>) =
-        expected.files(applied).into_iter().partition(|file| files.contains(file));
-    let switched = match target.dags.switch(&metadata.id, &as_staged).await {
+        files.into_iter().partition(|file| staged.contains(file));
+    match dags.switch(id, &as_staged).await {
         // Another apply removed the staged files as leftovers of a crash.
-        Err(publish::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
-        other => other,
-    };
-    switched.map_err(unpublished)?;
-    target.dags.put(&others).await.map_err(unpublished)?;
-    report(Step::Switched);
-    target.dags.remove(&obsolete_files).await.map_err(unpublished)?;
-    report(Step::Removed);
-    // A concurrent apply may have written older files. The commit stays unpublished until the files match the head.
+        Err(publish::Error::NotStaged { .. }) => dags.put(&as_staged).await?,
+        other => other?,
+    }
+    dags.put(&others).await
+}
+
+/// Puts the files of commits after `seen` in place, until the files match the head.
+///
+/// A concurrent apply may have written older files, so the commit stays unpublished until then.
+async fn put_later_commits_in_place(
+    target: Target<'_>,
+    plan: &Plan,
+    mut seen: Base,
+    names: &[String],
+) -> Result<(), Error> {
     let touched = addresses(plan)?;
-    let all: Vec<String> = names.iter().chain(&obsolete_files).cloned().collect();
-    let mut seen = head.base.clone();
     loop {
         let state = target.registry.state(target.scope).await?;
         if state.base == seen {
-            break;
+            return Ok(());
         }
-        put_in_place(target, &state, &touched, &all).await?;
+        put_in_place(target, &state, &touched, names).await?;
         seen = state.base;
     }
-    target.registry.published(target.scope, &[serial]).await?;
-    target.dags.discard(&metadata.id).await.map_err(unpublished)?;
-    report(Step::Published);
-    Ok(ApplyResult { head, written: names.len(), removed: obsolete_files.len() })
 }
 
 /// Puts the unpublished DAG files of earlier applies in place, and returns their number.

@@ -96,6 +96,27 @@ async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>
     comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made")
+}
+
+/// Repairs leftovers and applies. Returns false if the plan is based on an outdated commit.
+async fn repair_and_apply(
+    target: Target<'_>,
+    id: String,
+    desired: &[Primitive],
+) -> Result<bool, apply::Error> {
+    let state = target.registry.state(target.scope).await.expect("it exists");
+    repair(target, &state).await.expect("what is there can be repaired");
+    let plan = planned(target, desired, None).await;
+    let metadata = CommitMetadata { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
+    match apply(target, &plan, &metadata, &mut |_| {}).await {
+        Ok(_) => Ok(true),
+        Err(apply::Error::Registry(registry::Error::Moved(_))) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Each apply repairs leftovers and then publishes its own files to the same disk, like the command. An apply based on
 /// an outdated commit is rejected; no other error may occur.
 #[test]
@@ -104,21 +125,11 @@ fn concurrent_applies_keep_the_staged_files_of_others() {
     const ROUNDS: usize = 40;
     let folder = tempfile::tempdir().expect("a folder can be made");
     let (registry, scope) = (Memory::default(), Scope::new("shop", None));
-    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
     let apply_once = |id: String, desired: &[Primitive]| {
         let dags = DagFolder::open("dags", folder.path()).expect("it can be opened");
         let target = Target { registry: &registry, dags: &dags, scope: &scope };
-        let metadata = CommitMetadata { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
-        runtime().block_on(async {
-            let state = registry.state(&scope).await.expect("it exists");
-            repair(target, &state).await.expect("what is there can be repaired");
-            let plan = planned(target, desired, None).await;
-            match apply(target, &plan, &metadata, &mut |_| {}).await {
-                Ok(_) => 1,
-                Err(apply::Error::Registry(registry::Error::Moved(_))) => 0,
-                Err(error) => panic!("{}: {error}", metadata.id),
-            }
-        })
+        let result = runtime().block_on(repair_and_apply(target, id.clone(), desired));
+        result.unwrap_or_else(|error| panic!("{id}: {error}"))
     };
     let applied = std::sync::atomic::AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -129,7 +140,7 @@ fn concurrent_applies_keep_the_staged_files_of_others() {
                 let desired = [of(&format!("one{number}"), &names), of(&format!("two{number}"), &names)];
                 for round in 0..ROUNDS {
                     let done = apply_once(format!("a{number}-{round}"), &desired[round % 2]);
-                    applied.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+                    applied.fetch_add(usize::from(done), std::sync::atomic::Ordering::Relaxed);
                 }
             });
         }

@@ -116,24 +116,25 @@ impl Preparation {
                 }
             }
         }
-        match aside_of(wanted) {
-            Some(aside) => {
-                if !self.objects.is_folder() {
-                    // Without this mark, a partial move would look like state from before dcp.
-                    let marker = format!("{}/{MARKER_FILE}", self.name);
-                    self.objects.write(&marker, to_json(&Marker::Arriving {})).await?;
-                }
-                self.rename(&aside, &self.name).await?;
-                actions
-                    .push(format!("the checkpoint's state of revision {wanted} was put back from `{aside}`"));
-            }
-            // State without a mark is older than dcp, and belongs to the first execution.
-            None => {
-                let marker = to_json(&Marker::State { revision: wanted });
-                self.objects.write(&format!("{}/{MARKER_FILE}", self.name), marker).await?;
-            }
-        }
+        actions.extend(self.put_state(aside_of(wanted)).await?);
         Ok(actions)
+    }
+
+    /// Puts the wanted state from `aside` at the checkpoint, or marks its objects as this state. Returns the action.
+    async fn put_state(&self, aside: Option<String>) -> Result<Option<String>, Error> {
+        let wanted = self.required.revision;
+        let marker = format!("{}/{MARKER_FILE}", self.name);
+        let Some(aside) = aside else {
+            // State without a mark is older than dcp, and belongs to the first execution.
+            self.objects.write(&marker, to_json(&Marker::State { revision: wanted })).await?;
+            return Ok(None);
+        };
+        if !self.objects.is_folder() {
+            // Without this mark, a partial move would look like state from before dcp.
+            self.objects.write(&marker, to_json(&Marker::Arriving {})).await?;
+        }
+        self.rename(&aside, &self.name).await?;
+        Ok(Some(format!("the checkpoint's state of revision {wanted} was put back from `{aside}`")))
     }
 
     /// Returns all complete states that were set aside from here, with their revisions.

@@ -2,9 +2,14 @@
 //!
 //! Both go to one file. An event begins with a line in Spark's log4j pattern, `26/01/31 02:00:11 ERROR Logger:
 //! message`. log4j writes an event at once, so that the lines of a stack trace or of a longer message follow without a
-//! gap. All other lines are the program's. Lines that a program prints in that pattern count as Spark's.
+//! gap. All other lines are the program's. Lines that a program prints in that pattern count as Spark's. An event in JSON
+//! is one line.
+
+mod json;
 
 use std::mem;
+
+pub(crate) use json::as_text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -85,6 +90,10 @@ impl Splitter {
             self.has_event = true;
             self.event = Some((header.level, after_header(header.message)));
             return Source::Event(header.level);
+        }
+        if let Some(level) = json::level_of(line) {
+            (self.has_event, self.event) = (true, None);
+            return Source::Event(level);
         }
         if let Some((level, expected)) = self.event {
             self.event = expected.after_line(line).map(|expected| (level, expected));
@@ -187,8 +196,18 @@ fn exception_in(message: &str) -> bool {
 /// Reads a line in the pattern `26/01/31 02:00:11 ERROR Logger: message`.
 pub fn header(line: &str) -> Option<Header<'_>> {
     let rest = line.get(17..).filter(|_| is_time(&line.as_bytes()[..17]))?;
-    let (level, rest) = rest.strip_prefix(' ')?.split_once(' ')?;
-    let level = match level {
+    let (name, rest) = rest.strip_prefix(' ')?.split_once(' ')?;
+    let level = level(name)?;
+    // The colon has nothing after it if the message begins with a line break.
+    let (logger, message) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
+    let logger = logger.rsplit('.').next().unwrap_or(logger);
+    let fits =
+        !logger.is_empty() && logger.bytes().all(|it| it.is_ascii_alphanumeric() || b"_$".contains(&it));
+    fits.then_some(Header { level, logger, message })
+}
+
+fn level(name: &str) -> Option<Level> {
+    Some(match name {
         "TRACE" => Level::Trace,
         "DEBUG" => Level::Debug,
         "INFO" => Level::Info,
@@ -196,13 +215,7 @@ pub fn header(line: &str) -> Option<Header<'_>> {
         "ERROR" => Level::Error,
         "FATAL" => Level::Fatal,
         _ => return None,
-    };
-    // The colon has nothing after it if the message begins with a line break.
-    let (logger, message) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
-    let logger = logger.rsplit('.').next().unwrap_or(logger);
-    let fits =
-        !logger.is_empty() && logger.bytes().all(|it| it.is_ascii_alphanumeric() || b"_$".contains(&it));
-    fits.then_some(Header { level, logger, message })
+    })
 }
 
 fn is_time(text: &[u8]) -> bool {

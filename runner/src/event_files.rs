@@ -15,6 +15,8 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 /// Prefixes of the folder of a log in several files, and of those files.
 const ROLLING: &str = "eventlog_v2_";
 const PART: &str = "events_";
+/// Prefix of files in the folder of a log, in which `runtime/progress.py` reports the progress of a stream.
+const REPORT: &str = "progress_";
 /// Suffix of a file that replaces all files before it.
 const COMPACTED: &str = ".compact";
 /// Suffix of a log that is incomplete.
@@ -29,6 +31,8 @@ pub(crate) struct EventLog {
     pub(crate) is_rolling: bool,
     /// In the order in which they were written.
     pub(crate) files: Vec<EventFile>,
+    /// Reports of the progress of a stream, in the same order.
+    pub(crate) reports: Vec<EventFile>,
 }
 
 /// A file of a log.
@@ -38,6 +42,8 @@ pub(crate) struct EventFile {
     pub(crate) number: u64,
     /// True if it replaces the files before it, up to the one with its own number.
     pub(crate) is_compacted: bool,
+    /// True if it is not Spark's, but a report.
+    pub(crate) is_report: bool,
     /// The path below the location.
     pub(crate) path: String,
     pub(crate) size: u64,
@@ -62,12 +68,14 @@ pub(crate) async fn newest(objects: &Objects) -> Result<EventLog> {
         let (modified, log) = logs.entry(name).or_default();
         *modified = (*modified).max(object.modified);
         log.is_rolling = is_rolling;
-        log.files.push(file);
+        let files = if file.is_report { &mut log.reports } else { &mut log.files };
+        files.push(file);
     }
     let newest =
         logs.into_iter().max_by(|(name, (at, _)), (other, (then, _))| (at, name).cmp(&(then, other)));
     let mut log = newest.map(|(_, (_, log))| log).unwrap_or_default();
     log.files.sort();
+    log.reports.sort();
     let begin = log.files.iter().rposition(|file| file.is_compacted).unwrap_or(0);
     log.files.drain(..begin);
     Ok(log)
@@ -81,8 +89,11 @@ fn read_path(object: &Object) -> Option<(String, bool, EventFile)> {
         return None;
     }
     let is_compacted = name.strip_suffix(IN_PROGRESS).unwrap_or(name).ends_with(COMPACTED);
-    let number = name.strip_prefix(PART).and_then(|rest| rest.split('_').next()?.parse().ok());
-    let file = |number| EventFile { number, is_compacted, path: object.path.clone(), size: object.size };
+    let is_report = name.starts_with(REPORT);
+    let rest = name.strip_prefix(if is_report { REPORT } else { PART });
+    let number = rest.and_then(|rest| rest.split('_').next()?.parse().ok());
+    let (path, size) = (object.path.clone(), object.size);
+    let file = |number| EventFile { number, is_compacted, is_report, path, size };
     match (folder, number) {
         ("", None) => Some((name.to_owned(), false, file(0))),
         ("", Some(number)) => Some((String::new(), true, file(number))),

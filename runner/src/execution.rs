@@ -149,8 +149,14 @@ pub struct Attempt {
     /// Time at which the driver was first seen running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Timestamp>,
+    /// The wait of the driver in a queue.
+    #[serde(default, skip_serializing_if = "Wait::is_none")]
+    pub queued: Wait,
     #[serde(default)]
     pub addresses: Addresses,
+    /// The name of its cluster, if the backend has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +164,33 @@ pub struct Attempt {
     /// Settings that differ from the job's own, with the reason for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adjusted: BTreeMap<String, Adjustment>,
+}
+
+/// The wait of a driver in a queue, which does not count as time that it needs to start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Wait {
+    #[default]
+    None,
+    /// It is in the queue.
+    Waits,
+    /// It left the queue at this time.
+    Until(Timestamp),
+}
+
+impl Wait {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    /// Returns the wait after a status.
+    pub(crate) fn after(self, is_queued: bool, now: Timestamp) -> Self {
+        match (self, is_queued) {
+            (_, true) => Self::Waits,
+            (Self::Waits, false) => Self::Until(now),
+            (other, false) => other,
+        }
+    }
 }
 
 /// A setting that sizing or a remedy chose.

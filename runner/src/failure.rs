@@ -10,13 +10,13 @@ mod events;
 mod remedy;
 mod rules;
 
-use dcp_gateway::{End, Reason};
+use dcp_gateway::{End, Reason, Source};
 use dcp_model::primitive::CoreEtlJob;
 use dcp_model::secrets;
 
 pub use cause::{Cause, Remedy};
 
-use crate::driver_log::{Level, Log, is_frame};
+use crate::driver_log::{Level, Log, as_text, is_frame};
 use crate::execution::{Attempt, Diagnosis};
 use crate::machine::Verdict;
 use error::{Error, Exception, Language};
@@ -50,10 +50,12 @@ const FULL_HEAP_EXIT_CODE: i32 = 52;
 pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     let Evidence { end, log } = evidence;
     // A private key has several lines, so secrets are hidden before lines are chosen.
-    let log = secrets::redact(log);
+    let log = as_text(log);
+    let log = secrets::redact(&log);
     let log = Log::read(&log);
     let error = Error::last(&log.program);
     let found = cause_of_end(end).or_else(|| cause_of_log(end, &log, error.as_ref()));
+    let found = cause_of_executors(end, found.as_ref(), &log).or(found);
     let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_lines(&log)));
     let detail = match cause {
         Cause::UserCodePython | Cause::UserCodeJvm => error
@@ -62,6 +64,7 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
             .map(|exception| exception.head)
             .or(lines.last().copied()),
         Cause::Backend | Cause::DriverKilled => lines.first().copied(),
+        Cause::ClusterRights => lines.last().copied().map(missing_right),
         cause if cause.is_detailed_by_last_line() => lines.last().copied(),
         _ => None,
     };
@@ -80,6 +83,12 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     (cause, Diagnosis { class: cause.class(), cause: cause.name().to_owned(), summary, evidence })
 }
 
+/// Returns the part of a message of Kubernetes that names the account and the right that it lacks.
+fn missing_right(line: &str) -> &str {
+    let (_, right) = line.split_once(rules::FORBIDDEN).unwrap_or(("", line));
+    right.split(". Received status").next().unwrap_or(right)
+}
+
 /// Returns the cause by the end of the driver's process, and by its backend's reason for it.
 fn cause_of_end(end: &End) -> Option<Finding<'_>> {
     let cause = match end.reason {
@@ -92,13 +101,39 @@ fn cause_of_end(end: &End) -> Option<Finding<'_>> {
         Reason::Preparation => Cause::Dependencies,
         Reason::OutOfMemory => Cause::DriverContainer,
         Reason::ImageUnavailable => Cause::ImagePull,
-        Reason::Unschedulable | Reason::QuotaExceeded => Cause::Scheduling,
-        Reason::Forbidden => Cause::AccessDenied,
+        Reason::Unschedulable | Reason::Queued | Reason::QuotaExceeded => Cause::Scheduling,
+        Reason::Forbidden => Cause::ClusterRights,
         Reason::Evicted | Reason::NodeLost | Reason::Deleted => Cause::NodeLost,
-        Reason::NotStarted | Reason::BackendFailed => Cause::Backend,
+        Reason::NotStarted | Reason::Ending | Reason::BackendFailed => Cause::Backend,
     };
     let lines = end.evidence.iter().flat_map(|evidence| evidence.text.lines());
     Some((cause, lines.filter(|line| !line.trim().is_empty()).collect()))
+}
+
+/// Returns the cause if the backend saw an executor exceed its memory, and the log does not have a better one. Spark does
+/// not learn of it if only a Python worker in the container was killed.
+fn cause_of_executors<'a>(end: &'a End, found: Option<&Finding<'a>>, log: &Log<'a>) -> Option<Finding<'a>> {
+    let is_lost_executor = |line: &str| {
+        ["ExecutorLostFailure", "Python worker exited unexpectedly", "Max number of executor failures"]
+            .iter()
+            .any(|text| line.contains(text))
+    };
+    let has_lost_executor = || {
+        let of_events = log.events.iter().flat_map(|event| &event.lines);
+        log.program.iter().chain(of_events).any(|line| is_lost_executor(line))
+    };
+    match found {
+        Some((Cause::ExecutorLost | Cause::ShuffleLost | Cause::NodeLost | Cause::Unknown, _)) | None => {}
+        // A program can print what looks like the end of an exception that Spark has logged.
+        Some((Cause::UserCodePython | Cause::UserCodeJvm | Cause::ExecutorHeap, _))
+            if has_lost_executor() => {}
+        Some(_) => return None,
+    }
+    let killed = end.evidence.iter().filter(|evidence| {
+        evidence.source == Source::Executor && evidence.reason == Some(Reason::OutOfMemory)
+    });
+    let lines: Vec<&str> = killed.map(|evidence| evidence.text.as_str()).collect();
+    (!lines.is_empty()).then_some((Cause::ExecutorContainer, lines))
 }
 
 /// Detects the full heap of a JVM that stopped responding to Python. The error in Python has no cause then, and the JVM

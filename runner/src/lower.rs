@@ -1,19 +1,20 @@
 //! Builds the application for a backend from a job, its values and an attempt. All decisions were made before, by
 //! [`crate::machine`] and by sizing.
 
+mod conf;
+mod logging;
 mod pods;
 
 use std::collections::BTreeMap;
 
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
-    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DRIVER_MEMORY_LIMIT, DeploymentMode,
-    EXECUTOR_MEMORY_LIMIT, HADOOP_CONFIG_MAP, InstanceConfig, MODULES, Metadata, PACKAGES, Placement,
-    PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SPARK_CONFIG_MAP, Spec,
+    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
+    Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, Spec,
 };
 use dcp_model::manifest::{
-    Clusters, Dependencies, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location, Python, Scalar,
-    Sink, Sizing, Source, StateStore, Stream,
+    Clusters, FileFormat, FileRef, Job, KafkaFormat, Location, Python, Scalar, Sink, Source, StateStore,
+    Stream,
 };
 use dcp_model::primitive::CoreEtlJob;
 use dcp_model::reference;
@@ -22,6 +23,9 @@ use serde_json::json;
 use crate::execution::Execution;
 use crate::parameters::Value;
 use crate::streaming::Streaming;
+
+use conf::dynamic_bounds;
+pub use conf::initial_executors;
 
 /// Folder in which the driver finds dcp's own program for SQL and streams, and its task.
 pub(crate) const JOB_FOLDER: &str = "/opt/dcp/job";
@@ -33,6 +37,9 @@ const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
 /// The module that [`STREAM`] imports for sinks that are written batch by batch.
 const BATCH_SINKS: (&str, &str) = ("batch_sinks.py", include_str!("../../runtime/batch_sinks.py"));
+
+/// The module that [`STREAM`] imports for continuous jobs.
+const PROGRESS: (&str, &str) = ("progress.py", include_str!("../../runtime/progress.py"));
 
 /// The inputs of an application.
 #[derive(Debug)]
@@ -56,38 +63,11 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unsupported> {
     let Input { job, execution, .. } = input;
     let name = execution.name();
     let metadata = &job.metadata;
-    let labels = [
-        ("dcp/execution", execution.id.as_str().to_owned()),
-        ("dcp/attempt", execution.attempt().to_string()),
-        ("dcp/domain", metadata.domain.as_str().to_owned()),
-        ("dcp/workload", metadata.name.as_str().to_owned()),
-    ];
-    let own = metadata.labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
-    let labels: BTreeMap<String, String> =
-        own.chain(labels.map(|(key, value)| (key.to_owned(), value))).collect();
+    let labels = labels(job, execution);
     let annotations: BTreeMap<String, String> =
         metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     let program = program(input)?;
-    let mut conf = conf(job);
-    conf.extend(pods::settings("driver", job.pods.driver.as_deref(), &annotations));
-    conf.extend(pods::settings("executor", job.pods.executors.as_deref(), &annotations));
-    if input.streaming.is_some() {
-        configure_stream_event_log(&mut conf);
-    }
-    conf.extend(program.conf);
-    conf.extend(
-        execution
-            .attempts
-            .last()
-            .into_iter()
-            .flat_map(|attempt| &attempt.adjusted)
-            .map(|(key, adjustment)| (key.clone(), adjustment.value.clone())),
-    );
-    // The reconciler of a stream knows its load; sizing knows only earlier runs.
-    if let Some(executors) = input.streaming.and_then(|it| it.executors) {
-        conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
-        conf.insert("spark.executor.instances".to_owned(), executors.to_string());
-    }
+    let conf = conf(input, program.conf, &annotations);
     let maps = program.job.map(|data| ConfigMapSpec { name: format!("{name}-job"), data });
     let mut driver = pods::template(job.pods.driver.as_deref(), &labels, &annotations);
     if let Some(map) = &maps {
@@ -115,6 +95,43 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unsupported> {
     let namespace = metadata.domain.as_str().to_owned();
     let placement = placement(job);
     Ok(SparkApplication { metadata: Metadata { name, namespace, labels, annotations }, spec, placement })
+}
+
+/// Returns the labels of the application and its pods: those of the workload, and dcp's own.
+fn labels(job: &CoreEtlJob, execution: &Execution) -> BTreeMap<String, String> {
+    let metadata = &job.metadata;
+    let labels = [
+        ("dcp/execution", execution.id.as_str().to_owned()),
+        ("dcp/attempt", execution.attempt().to_string()),
+        ("dcp/domain", metadata.domain.as_str().to_owned()),
+        ("dcp/workload", metadata.name.as_str().to_owned()),
+    ];
+    let own = metadata.labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
+    own.chain(labels.map(|(key, value)| (key.to_owned(), value))).collect()
+}
+
+/// Returns the settings of the current attempt. Later ones override earlier ones.
+fn conf(
+    input: &Input<'_>,
+    of_program: BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let Input { job, execution, streaming, .. } = input;
+    let mut conf = conf::conf(job);
+    conf.extend(pods::settings("driver", job.pods.driver.as_deref(), annotations));
+    conf.extend(pods::settings("executor", job.pods.executors.as_deref(), annotations));
+    if streaming.is_some() {
+        conf::configure_stream_event_log(&mut conf);
+    }
+    conf.extend(of_program);
+    let adjusted = execution.attempts.last().into_iter().flat_map(|attempt| &attempt.adjusted);
+    conf.extend(adjusted.map(|(key, adjustment)| (key.clone(), adjustment.value.clone())));
+    // The reconciler of a stream knows its load; sizing knows only earlier runs.
+    if let Some(executors) = streaming.and_then(|it| it.executors) {
+        conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
+        conf.insert("spark.executor.instances".to_owned(), executors.to_string());
+    }
+    conf
 }
 
 /// Returns the constraints on the clusters of the chosen backend.
@@ -201,8 +218,8 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unsupported> {
         "name": input.job.metadata.name,
     });
     let mut program = bundled_program(STREAM, &task);
-    if let Sink::Jdbc(_) | Sink::Merge(_) = &stream.sink {
-        let (name, text) = BATCH_SINKS;
+    let sinks = matches!(&stream.sink, Sink::Jdbc(_) | Sink::Merge(_)).then_some(BATCH_SINKS);
+    for (name, text) in sinks.into_iter().chain(input.streaming.map(|_| PROGRESS)) {
         program.job.get_or_insert_default().insert(name.to_owned(), text.to_owned());
     }
     let mut set = |key: &str, value: String| program.conf.insert(key.to_owned(), value);
@@ -286,137 +303,6 @@ fn python(python: &Python) -> BTreeMap<String, String> {
         set(PACKAGES, json!(python.packages).to_string());
     }
     conf
-}
-
-/// Returns the settings of a job that are the same for all attempts.
-fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
-    let mut conf: BTreeMap<String, String> =
-        job.spark.conf.iter().map(|(key, value)| (key.clone(), value.as_str().to_owned())).collect();
-    let hadoop = job.spark.hadoop_conf.iter();
-    conf.extend(hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value.as_str().to_owned())));
-    resources(job, &mut conf);
-    configure_sizing_metrics(job, &mut conf);
-    dependencies(job, &mut conf);
-    let mut option = |key: &str, value: Option<String>| {
-        conf.extend(value.map(|value| (key.to_owned(), value)));
-    };
-    // Spark has no setting for these; the backend implements them.
-    option(SPARK_CONFIG_MAP, job.spark.config_map.as_ref().map(ToString::to_string));
-    option(HADOOP_CONFIG_MAP, job.spark.hadoop_config_map.as_ref().map(ToString::to_string));
-    option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
-    option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
-    option("spark.kubernetes.container.image", Some(job.engine.image.clone()));
-    let image = |pod: Option<&dcp_model::manifest::Pod>| Some(pod?.image.as_ref()?.to_string());
-    option("spark.kubernetes.driver.container.image", image(job.pods.driver.as_deref()));
-    option("spark.kubernetes.executor.container.image", image(job.pods.executors.as_deref()));
-    let secrets = &job.pods.image_pull_secrets;
-    let secrets: Vec<&str> = secrets.iter().map(KubernetesName::as_str).collect();
-    option("spark.kubernetes.container.image.pullSecrets", (!secrets.is_empty()).then(|| secrets.join(",")));
-    let policy = job.pods.image_pull_policy.map(|policy| format!("{policy:?}"));
-    option("spark.kubernetes.container.image.pullPolicy", policy);
-    conf
-}
-
-fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
-    let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-    let mut set = |key: &str, value: String| conf.insert(key.to_owned(), value);
-    for (role, cores, memory, overhead, request, limit) in [
-        ("driver", driver.cores, driver.memory, driver.memory_overhead, driver.cpu_request, driver.cpu_limit),
-        (
-            "executor",
-            executors.cores,
-            executors.memory,
-            executors.memory_overhead,
-            executors.cpu_request,
-            executors.cpu_limit,
-        ),
-    ] {
-        set(&format!("spark.{role}.cores"), cores.to_string());
-        set(&format!("spark.{role}.memory"), memory.to_string());
-        for (key, value) in [
-            (format!("spark.{role}.memoryOverhead"), overhead.map(|it| it.to_string())),
-            (format!("spark.kubernetes.{role}.request.cores"), request.map(|it| it.to_string())),
-            (format!("spark.kubernetes.{role}.limit.cores"), limit.map(|it| it.to_string())),
-        ] {
-            if let Some(value) = value {
-                set(&key, value);
-            }
-        }
-    }
-    for (key, limit) in
-        [(DRIVER_MEMORY_LIMIT, driver.memory_limit), (EXECUTOR_MEMORY_LIMIT, executors.memory_limit)]
-    {
-        if let Some(limit) = limit {
-            set(key, limit.to_string());
-        }
-    }
-    if let Some((least, most)) = dynamic_bounds(job) {
-        set("spark.dynamicAllocation.enabled", "true".to_owned());
-        set("spark.dynamicAllocation.shuffleTracking.enabled", "true".to_owned());
-        set("spark.dynamicAllocation.minExecutors", least.to_string());
-        set("spark.dynamicAllocation.maxExecutors", most.to_string());
-        set("spark.dynamicAllocation.initialExecutors", initial_executors(job).to_string());
-    } else {
-        set("spark.executor.instances", initial_executors(job).to_string());
-    }
-}
-
-/// Makes the event log contain memory usage for sizing. By default, Spark polls every ten seconds, misses shorter
-/// tasks, and logs nothing about the driver. The manifest's own settings prevail.
-fn configure_sizing_metrics(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
-    if job.resources.sizing != Some(Sizing::Auto) {
-        return;
-    }
-    for (key, value) in
-        [("spark.eventLog.logStageExecutorMetrics", "true"), ("spark.executor.metrics.pollingInterval", "1s")]
-    {
-        conf.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-    }
-}
-
-/// Makes a stream's event log readable while it is written, and removable in parts. The manifest's own settings
-/// prevail.
-fn configure_stream_event_log(conf: &mut BTreeMap<String, String>) {
-    for (key, value) in [
-        ("spark.eventLog.compress", "false"),
-        ("spark.eventLog.rolling.enabled", "true"),
-        ("spark.eventLog.rolling.maxFileSize", "16m"),
-    ] {
-        conf.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-    }
-}
-
-/// Returns the bounds of the number of executors, if Spark itself chooses it.
-fn dynamic_bounds(job: &CoreEtlJob) -> Option<(u32, u32)> {
-    let executors = &job.resources.executors;
-    let bounds = (executors.min.unwrap_or(0), executors.max?);
-    (job.resources.sizing == Some(Sizing::Dynamic)).then_some(bounds)
-}
-
-/// Returns the initial number of executors.
-pub fn initial_executors(job: &CoreEtlJob) -> u32 {
-    let executors = &job.resources.executors;
-    executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
-}
-
-fn dependencies(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
-    let mut list = |key: &str, texts: Vec<String>| {
-        if !texts.is_empty() {
-            conf.insert(key.to_owned(), texts.join(","));
-        }
-    };
-    let Dependencies { packages, exclude_packages, repositories, jars, files: _, archives } =
-        &job.dependencies;
-    let environment = match &job.job {
-        Job::Pyspark(program) => program.environment.archive.as_ref(),
-        Job::Sql(_) | Job::Stream(_) | Job::Jar(_) => None,
-    };
-    list("spark.jars.packages", packages.iter().map(ToString::to_string).collect());
-    list("spark.jars.excludes", exclude_packages.iter().map(ToString::to_string).collect());
-    list("spark.jars.repositories", repositories.iter().map(ToString::to_string).collect());
-    list("spark.jars", jars.iter().map(ToString::to_string).collect());
-    let archives = archives.iter().map(ToString::to_string);
-    list("spark.archives", archives.chain(environment.map(|it| format!("{it}#environment"))).collect());
 }
 
 fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTolerations {

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dcp_gateway::{Addresses, End, Phase as At, Status};
+use dcp_gateway::{Addresses, End, Phase as At, Reason, Status};
+use dcp_model::manifest::Cause;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, StopReason, Transition};
+use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, StopReason, Transition, Wait};
 
 /// An action to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,14 @@ pub struct Verdict {
     pub no_retry_reason: Option<String>,
 }
 
+impl Verdict {
+    /// Creates a verdict without evidence, after which the attempt is repeated with the same settings.
+    fn new(class: Option<Cause>, cause: &str, summary: String) -> Self {
+        let diagnosis = Diagnosis { class, cause: cause.to_owned(), summary, evidence: Vec::new() };
+        Self { diagnosis, remedy: BTreeMap::new(), no_retry_reason: None }
+    }
+}
+
 /// Returns the next action.
 pub fn next_effect(execution: &Execution, now: Timestamp) -> Effect {
     if let Some(at) = waits_until(execution, now).filter(|_| !execution.phase.is_final()) {
@@ -77,8 +86,8 @@ pub fn next_effect(execution: &Execution, now: Timestamp) -> Effect {
     match execution.phase {
         Phase::Queued if execution.awaits_key => Effect::Claim,
         Phase::Queued | Phase::Retrying => Effect::Step,
-        Phase::Submitting if execution.stopping.is_none() && execution.unprepared => Effect::Prepare,
-        Phase::Submitting if execution.stopping.is_none() => Effect::Create,
+        Phase::Submitting if may_start(execution, now) && execution.unprepared => Effect::Prepare,
+        Phase::Submitting if may_start(execution, now) => Effect::Create,
         Phase::Submitting | Phase::Pending | Phase::Running | Phase::Cancelling => {
             match (&execution.stopping, exceeded_timeout(execution, now)) {
                 (None, None) => Effect::Poll,
@@ -88,6 +97,11 @@ pub fn next_effect(execution: &Execution, now: Timestamp) -> Effect {
         }
         Phase::Succeeded | Phase::Failed | Phase::Cancelled => Effect::Nothing,
     }
+}
+
+/// Returns true if the current attempt is not to be stopped, and its start is not overdue.
+fn may_start(execution: &Execution, now: Timestamp) -> bool {
+    execution.stopping.is_none() && exceeded_timeout(execution, now).is_none()
 }
 
 /// Returns the time before which no action is taken. A time later than the longest possible wait is ignored: it was
@@ -134,27 +148,15 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
             None
         }
         Event::Stepped => step(execution, now),
-        // A transition within the phase, if there is something to report.
-        Event::Prepared(done) => {
-            execution.unprepared = false;
-            if let Some(attempt) = execution.attempts.last_mut() {
-                attempt.begun = now;
-            }
-            (!done.is_empty()).then(|| done.join("; "))
-        }
+        Event::Prepared(done) => prepared(execution, &done, now),
         Event::Created => {
             execution.not_before = None;
             (execution.phase == Phase::Submitting)
                 .then(|| enter_phase(execution, Phase::Pending, "the backend has it"))
         }
         Event::Rejected(why) => {
-            let diagnosis = Diagnosis {
-                class: None,
-                cause: "invalid".to_owned(),
-                summary: why.clone(),
-                evidence: Vec::new(),
-            };
-            let rejected = Verdict { diagnosis, remedy: BTreeMap::new(), no_retry_reason: Some(why) };
+            let verdict = Verdict::new(None, "invalid", why.clone());
+            let rejected = Verdict { no_retry_reason: Some(why), ..verdict };
             // The attempt was never started, so nothing can be alive.
             (execution.phase == Phase::Submitting).then(|| attempt_failed(execution, None, rejected, now))
         }
@@ -165,6 +167,15 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
         }
         Event::Polled(status, verdict) => polled(execution, status, verdict, now),
     }
+}
+
+/// Begins the prepared attempt. The transition is within the phase, if there is something to report.
+fn prepared(execution: &mut Execution, done: &[String], now: Timestamp) -> Option<String> {
+    execution.unprepared = false;
+    if let Some(attempt) = execution.attempts.last_mut() {
+        attempt.begun = now;
+    }
+    (!done.is_empty()).then(|| done.join("; "))
 }
 
 /// Wait before an unavailable backend is called again.
@@ -200,7 +211,9 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
                 backend: execution.backend,
                 begun: now,
                 running: None,
+                queued: Wait::None,
                 addresses: Addresses::default(),
+                cluster: None,
                 end: None,
                 diagnosis: None,
                 adjusted,
@@ -238,7 +251,13 @@ fn timeout(execution: &Execution) -> Option<(Timestamp, StopReason)> {
     let after = |since: Timestamp, seconds: u64| later(since, Duration::from_secs(seconds));
     match (execution.phase, attempt.running) {
         (Phase::Submitting | Phase::Pending, _) => {
-            Some((after(attempt.begun, execution.policy.start_seconds), StopReason::StartTimeout))
+            let since = match attempt.queued {
+                Wait::None => attempt.begun,
+                // A queue is expected to be long, and no remedy makes it shorter.
+                Wait::Waits => return None,
+                Wait::Until(at) => at,
+            };
+            Some((after(since, execution.policy.start_seconds), StopReason::StartTimeout))
         }
         (Phase::Running, Some(running)) => {
             let seconds = execution.policy.run_seconds?;
@@ -269,6 +288,9 @@ fn polled(
     if let Some(attempt) = execution.attempts.last_mut() {
         let event_log = status.addresses.event_log.or(attempt.addresses.event_log.take());
         attempt.addresses = Addresses { event_log, ..status.addresses };
+        attempt.cluster = status.cluster.or(attempt.cluster.take());
+        let is_queued = status.obstacle.as_ref().is_some_and(|it| it.reason == Reason::Queued);
+        attempt.queued = attempt.queued.after(is_queued, now);
     }
     execution.waiting = status.obstacle.map(|obstacle| obstacle.to_string());
     match (status.phase, status.end) {
@@ -307,16 +329,7 @@ fn attempt_ended(
         };
         return enter_phase(execution, Phase::Succeeded, why);
     }
-    let timeout = |summary: String| Verdict {
-        diagnosis: Diagnosis {
-            class: Some(dcp_model::manifest::Cause::Timeout),
-            cause: "timeout".to_owned(),
-            summary,
-            evidence: Vec::new(),
-        },
-        remedy: BTreeMap::new(),
-        no_retry_reason: None,
-    };
+    let timeout = |summary: String| Verdict::new(Some(Cause::Timeout), "timeout", summary);
     let verdict = match stopping {
         Some(stopping @ (StopReason::Cancelled { .. } | StopReason::Replaced { .. })) => {
             if let Some(attempt) = execution.attempts.last_mut() {
@@ -337,9 +350,7 @@ fn attempt_ended(
                 Some(end) => format!("the driver failed{}", exit_description(end)),
                 None => "the backend does not know of it any more".to_owned(),
             };
-            let cause = "unknown".to_owned();
-            let diagnosis = Diagnosis { class: None, cause, summary, evidence: Vec::new() };
-            Verdict { diagnosis, remedy: BTreeMap::new(), no_retry_reason: None }
+            Verdict::new(None, "unknown", summary)
         }),
     };
     attempt_failed(execution, end, verdict, now)

@@ -133,49 +133,63 @@ const MAX_EXECUTORS: u32 = 10_000;
 const MAX_EPOCH: u64 = 1 << 53;
 const MAX_PARAMETER_BYTES: usize = 256 << 10;
 
+fn invalid(field: &str, why: &str) -> Result<(), Error> {
+    Err(Error::Invalid { field: field.to_owned(), message: format!("`{field}` {why}") })
+}
+
+/// Validates a name or a key: it has a length, and no control characters.
+fn check_name(field: &str, text: &str, most: usize) -> Result<(), Error> {
+    if text.is_empty() || text.len() > most || text.contains(char::is_control) {
+        return invalid(field, &format!("has to be 1 to {most} bytes without control characters"));
+    }
+    Ok(())
+}
+
 impl Submit {
     /// Validates everything that does not depend on the job.
     pub fn check(&self) -> Result<(), Error> {
-        let invalid = |field: &str, why: &str| {
-            Err(Error::Invalid { field: field.to_owned(), message: format!("`{field}` {why}") })
-        };
         let visible = self.token.bytes().all(|byte| byte.is_ascii_graphic());
         if !(1..=MAX_TOKEN_BYTES).contains(&self.token.len()) || !visible {
             return invalid("token", &format!("has to be 1 to {MAX_TOKEN_BYTES} visible ASCII characters"));
         }
-        let plain = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
-        if self.by.is_empty() || !plain(&self.by, MAX_NAME_BYTES) {
-            return invalid(
-                "by",
-                &format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters"),
-            );
+        check_name("by", &self.by, MAX_NAME_BYTES)?;
+        self.check_key()?;
+        self.check_fence()?;
+        self.check_streaming()?;
+        self.check_parameters()?;
+        if let Definition::Applied(Reference { scope, domain, name, .. }) = &self.job {
+            check_name("job.scope", scope, MAX_NAME_BYTES)?;
+            check_name("job.domain", domain, MAX_NAME_BYTES)?;
+            check_name("job.name", name, MAX_NAME_BYTES)?;
         }
-        if self.exclusive.as_ref().is_some_and(|key| key.is_empty() || !plain(key, MAX_KEY_BYTES)) {
-            return invalid(
-                "exclusive",
-                &format!("has to be 1 to {MAX_KEY_BYTES} bytes without control characters"),
-            );
+        Ok(())
+    }
+
+    fn check_key(&self) -> Result<(), Error> {
+        if let Some(key) = &self.exclusive {
+            check_name("exclusive", key, MAX_KEY_BYTES)?;
         }
         if self.order.is_some() && (self.exclusive.is_none() || self.streaming.is_some()) {
             return invalid("order", "needs `exclusive`, and is not for a stream that is kept running");
         }
-        if self
-            .fence
-            .as_ref()
-            .is_some_and(|fence| fence.lease.is_empty() || !plain(&fence.lease, MAX_NAME_BYTES))
-        {
-            return invalid(
-                "fence.lease",
-                &format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters"),
-            );
-        }
-        if self.fence.as_ref().is_some_and(|fence| fence.epoch > MAX_EPOCH) {
+        Ok(())
+    }
+
+    fn check_fence(&self) -> Result<(), Error> {
+        let Some(Fence { lease, epoch }) = &self.fence else { return Ok(()) };
+        check_name("fence.lease", lease, MAX_NAME_BYTES)?;
+        if *epoch > MAX_EPOCH {
             return invalid("fence.epoch", &format!("has to be {MAX_EPOCH} at most"));
         }
-        if self.streaming.as_ref().and_then(|it| it.executors).is_some_and(|it| it > MAX_EXECUTORS) {
+        Ok(())
+    }
+
+    fn check_streaming(&self) -> Result<(), Error> {
+        let Some(streaming) = &self.streaming else { return Ok(()) };
+        if streaming.executors.is_some_and(|executors| executors > MAX_EXECUTORS) {
             return invalid("streaming.executors", &format!("has to be {MAX_EXECUTORS} at most"));
         }
-        if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
+        if streaming.state.is_some()
             && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
         {
             // The preparation moves the checkpoint's state, so no other run may use it meanwhile.
@@ -184,6 +198,10 @@ impl Submit {
                 "has to be the checkpoint, where `streaming` says which state is to lie there",
             );
         }
+        Ok(())
+    }
+
+    fn check_parameters(&self) -> Result<(), Error> {
         let length = |(key, value): (&String, &String)| key.len() + value.len();
         if self.parameters.len() > MAX_PARAMETERS
             || self.parameters.iter().map(length).sum::<usize>() > MAX_PARAMETER_BYTES
@@ -193,14 +211,6 @@ impl Submit {
         }
         if self.parameters.values().any(|value| value.contains('\0')) {
             return invalid("parameters", "must not hold the character NUL");
-        }
-        if let Definition::Applied(Reference { scope, domain, name, .. }) = &self.job {
-            for (field, text) in [("scope", scope), ("domain", domain), ("name", name)] {
-                if text.is_empty() || !plain(text, MAX_NAME_BYTES) {
-                    let rule = format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters");
-                    return invalid(&format!("job.{field}"), &rule);
-                }
-            }
         }
         Ok(())
     }

@@ -84,10 +84,14 @@ impl Results {
         Self { root }
     }
 
-    /// Returns the location for an attempt's rows. Each attempt has its own, so that rows of a failed attempt are in no
-    /// result.
+    /// Returns the location for an attempt's rows, by the scheme that Spark knows. Each attempt has its own, so that rows
+    /// of a failed attempt are in no result.
     pub fn location(&self, execution: &Id, attempt: u32) -> String {
-        self.root.url(&attempt_path(execution, attempt))
+        let url = self.root.url(&attempt_path(execution, attempt));
+        match url.strip_prefix("s3://") {
+            Some(rest) => format!("s3a://{rest}"),
+            None => url,
+        }
     }
 
     /// Reads the result of an attempt. Fails before the first piece if there is none.

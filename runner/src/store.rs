@@ -5,6 +5,7 @@
 //! one succeeds. [`admit`] decides which of several submits is accepted.
 
 mod admit;
+mod bindings;
 mod claim;
 mod fence;
 mod lookup;
@@ -35,6 +36,8 @@ const SCHEMA: Schema = Schema {
         include_str!("store/schema-3.sql"),
         include_str!("store/schema-4.sql"),
         include_str!("store/schema-5.sql"),
+        include_str!("store/schema-6.sql"),
+        include_str!("store/schema-7.sql"),
     ],
 };
 

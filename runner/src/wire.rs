@@ -177,6 +177,7 @@ pub(crate) fn read_holder(holder: proto::Holder) -> Result<Holder> {
 }
 
 /// Converts an execution. Its token is left out, as it is a secret of the submitter.
+#[expect(clippy::too_many_lines, reason = "one row for each field")]
 pub(crate) fn record(record: &Record) -> proto::Execution {
     let Record { request, execution, history, version: _, owner: _, progress } = record;
     let Request {

@@ -54,7 +54,8 @@ fn case(path: &Path) -> Case {
     let reason = optional("reason").unwrap_or_else(|| "exited".to_owned());
     let evidence = optional("evidence").into_iter().map(|line| {
         let (source, text) = line.split_once(": ").expect("evidence has a source");
-        Evidence { source: word(source), text: text.to_owned() }
+        let (source, reason) = source.split_once('/').map_or((source, None), |(a, b)| (a, Some(word(b))));
+        Evidence { source: word(source), reason, text: text.to_owned() }
     });
     let evidence = evidence.collect();
     let end =
@@ -155,6 +156,16 @@ fn is_infrastructure(cause: Cause) -> bool {
             | Cause::Scheduling
             | Cause::Backend
     )
+}
+
+#[test]
+fn a_killed_executor_decides_over_an_exception_that_the_program_prints() {
+    let all = cases();
+    let case = all.iter().find(|case| case.name == "executor-python-worker-killed").expect("a known case");
+    let printed = "Caused by: java.lang.OutOfMemoryError: Java heap space\nTraceback";
+    let log = case.log.replacen("Traceback", printed, 1);
+    let (found, _) = diagnose(failure::Evidence { end: &case.end, log: &log });
+    assert_eq!(found, Cause::ExecutorContainer);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dcp_gateway::{End, Evidence, Obstacle, Phase as At, Reason, Source, Status};
 use dcp_model::manifest::Backend;
-use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
+use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, StopReason, Transition};
 use dcp_runner::machine::{Effect, Event, Verdict, apply_event, next_effect};
 use jiff::{SignedDuration, Timestamp};
 
@@ -158,13 +158,7 @@ fn perform(
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
         Effect::Claim => {
             assert!(backend.applications.is_empty(), "there is a driver already");
-            let by = Id::parse("b2").expect("the value is valid");
-            match rng.roll(12) {
-                0 => Event::Replaced { by },
-                1 => Event::Unavailable("the store is down".to_owned()),
-                2..6 => Event::Held { by },
-                _ => Event::Claimed,
-            }
+            claim(rng)
         }
         Effect::Prepare => {
             assert!(!backend.applications.contains_key(name), "there is a driver already");
@@ -174,23 +168,7 @@ fn perform(
                 _ => Event::Prepared(Vec::new()),
             }
         }
-        Effect::Create => {
-            match rng.roll(10) {
-                // The request or its reply was lost.
-                0 => Event::Unavailable("it is down".to_owned()),
-                1 => {
-                    backend.create(name.to_owned(), rng, now);
-                    Event::Unavailable("it did not answer".to_owned())
-                }
-                2 if !backend.applications.contains_key(name) => {
-                    Event::Rejected("it can't run here".to_owned())
-                }
-                _ => {
-                    backend.create(name.to_owned(), rng, now);
-                    Event::Created
-                }
-            }
-        }
+        Effect::Create => create(name, backend, rng, now),
         Effect::Poll => {
             if rng.once_in(8) {
                 return Event::Unavailable("it is down".to_owned());
@@ -207,21 +185,56 @@ fn perform(
     }
 }
 
+fn claim(rng: &mut SeededRng) -> Event {
+    let by = Id::parse("b2").expect("the value is valid");
+    match rng.roll(12) {
+        0 => Event::Replaced { by },
+        1 => Event::Unavailable("the store is down".to_owned()),
+        2..6 => Event::Held { by },
+        _ => Event::Claimed,
+    }
+}
+
+fn create(name: &str, backend: &mut SimulatedBackend, rng: &mut SeededRng, now: Timestamp) -> Event {
+    match rng.roll(10) {
+        // The request or its reply was lost.
+        0 => Event::Unavailable("it is down".to_owned()),
+        1 => {
+            backend.create(name.to_owned(), rng, now);
+            Event::Unavailable("it did not answer".to_owned())
+        }
+        2 if !backend.applications.contains_key(name) => Event::Rejected("it can't run here".to_owned()),
+        _ => {
+            backend.create(name.to_owned(), rng, now);
+            Event::Created
+        }
+    }
+}
+
+/// Returns a new execution, which may need a checkpoint or a key.
+fn execution(rng: &mut SeededRng, now: Timestamp) -> Execution {
+    let policy = policy(rng);
+    let mut execution =
+        Execution::new(Id::parse("a1").expect("the value is valid"), policy, Backend::Local, now);
+    execution.unprepared = rng.once_in(3);
+    execution.awaits_key = rng.once_in(3);
+    execution
+}
+
+/// Applies an event, and stores its outcome.
+fn store(stored: &mut Execution, history: &mut Vec<Transition>, event: Event, now: Timestamp) {
+    let mut changed = stored.clone();
+    history.extend(apply_event(&mut changed, event, now));
+    *stored = changed;
+}
+
 /// Simulates one execution to its end. Returns an error if an invariant is violated.
 fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let mut rng = SeededRng(seed);
     let mut now = Timestamp::UNIX_EPOCH;
     let mut backend = SimulatedBackend::default();
-    let policy = policy(&mut rng);
-    let mut stored =
-        Execution::new(Id::parse("a1").expect("the value is valid"), policy, Backend::Local, now);
-    stored.unprepared = rng.once_in(3);
-    stored.awaits_key = rng.once_in(3);
+    let mut stored = execution(&mut rng, now);
     let mut history: Vec<Transition> = Vec::new();
-    let mut store = |stored: &mut Execution, changed: Execution, transition: Option<Transition>| {
-        history.extend(transition);
-        *stored = changed;
-    };
     // An execution without a run timeout may hang, so it is cancelled.
     let cancel_after = stored.policy.run_seconds.is_none().then_some(2_000);
     let cancelled_at = rng.once_in(3).then(|| rng.roll(40)).or(cancel_after);
@@ -230,9 +243,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
             .checked_add(SignedDuration::from_millis(i64::try_from(rng.roll(5_000)).expect("small")))
             .expect("soon");
         if cancelled_at == Some(cycle) {
-            let mut changed = stored.clone();
-            let transition = apply_event(&mut changed, Event::Cancel { by: "somebody".to_owned() }, now);
-            store(&mut stored, changed, transition);
+            store(&mut stored, &mut history, Event::Cancel { by: "somebody".to_owned() }, now);
         }
         let effect = next_effect(&stored, now);
         if effect == Effect::Nothing {
@@ -257,9 +268,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
         if rng.once_in(6) {
             continue;
         }
-        let mut changed = stored.clone();
-        let transition = apply_event(&mut changed, event, now);
-        store(&mut stored, changed, transition);
+        store(&mut stored, &mut history, event, now);
     }
     Err(format!("it never ended: {stored:?}"))
 }
@@ -367,7 +376,7 @@ fn an_obstacle_to_the_start_is_the_reason_of_the_wait() {
     apply_event(&mut execution, Event::Stepped, now);
     apply_event(&mut execution, Event::Created, now);
     let text = "0/12 nodes are available: 12 Insufficient memory.".to_owned();
-    let evidence = vec![Evidence { source: Source::Event, text }];
+    let evidence = vec![Evidence { source: Source::Event, reason: None, text }];
     let obstacle = Some(Obstacle { reason: Reason::Unschedulable, evidence });
     let pending = Status { obstacle, ..Status::new(At::Pending) };
     assert_eq!(apply_event(&mut execution, Event::Polled(Some(pending), None), now), None);
@@ -376,6 +385,32 @@ fn an_obstacle_to_the_start_is_the_reason_of_the_wait() {
     let running = Event::Polled(Some(Status::new(At::Running)), None);
     apply_event(&mut execution, running, now);
     assert_eq!((execution.phase, execution.waiting), (Phase::Running, None));
+}
+
+#[test]
+fn the_wait_in_a_queue_is_no_part_of_the_time_to_start() {
+    let begin = Timestamp::UNIX_EPOCH;
+    let at = |seconds: i64| begin + SignedDuration::from_secs(seconds);
+    let id = Id::parse("a1").expect("the id is valid");
+    let policy = Policy { start_seconds: 60, ..policy(&mut SeededRng(1)) };
+    let mut execution = Execution::new(id, policy, Backend::Kubernetes, begin);
+    apply_event(&mut execution, Event::Stepped, begin);
+    apply_event(&mut execution, Event::Created, begin);
+    let obstacle = Some(Obstacle { reason: Reason::Queued, evidence: Vec::new() });
+    let queued =
+        || Event::Polled(Some(Status { obstacle: obstacle.clone(), ..Status::new(At::Pending) }), None);
+    let admitted = || Event::Polled(Some(Status::new(At::Pending)), None);
+    apply_event(&mut execution, queued(), at(10));
+    for seconds in [100, 100_000] {
+        apply_event(&mut execution, Event::Stepped, at(seconds));
+        assert_eq!(execution.stopping, None, "after {seconds} s");
+    }
+    apply_event(&mut execution, admitted(), at(100_000));
+    apply_event(&mut execution, admitted(), at(100_050));
+    apply_event(&mut execution, Event::Stepped, at(100_059));
+    assert_eq!(execution.stopping, None);
+    apply_event(&mut execution, Event::Stepped, at(100_060));
+    assert_eq!(execution.stopping, Some(StopReason::StartTimeout));
 }
 
 #[test]

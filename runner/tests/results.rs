@@ -207,6 +207,14 @@ async fn results_of_all_attempts_are_removed() {
     assert!(!folder.path().join("a").exists() && folder.path().join("ab/1").exists());
 }
 
+#[test]
+fn the_location_of_a_result_has_the_scheme_that_spark_knows() {
+    for url in ["s3://lake/results", "s3a://lake/results"] {
+        let results = Results::open(url).expect("the URL is usable");
+        assert_eq!(results.location(&id("a"), 2), "s3a://lake/results/a/2");
+    }
+}
+
 /// Returns a file of one block, without a codec.
 fn file(schema: &str, rows: i64, data: &[u8]) -> Vec<u8> {
     let mut file = b"Obj\x01\x02\x16avro.schema".to_vec();
@@ -265,6 +273,11 @@ async fn invalid_lengths_and_values_are_rejected() {
     unmarked.pop();
     unmarked.push(b'!');
     assert!(error_of(&unmarked).await.contains("does not end where it should"));
+}
+
+#[tokio::test]
+async fn block_of_a_huge_size_is_rejected() {
+    let many = long(i64::MAX);
     let mut huge = file(&of("\"int\""), 1, &[]);
     huge.truncate(huge.len() - 18);
     huge.extend(long(1).into_iter().chain(many.clone()));
@@ -274,6 +287,10 @@ async fn invalid_lengths_and_values_are_rejected() {
     let message = error_of(&large).await;
     assert!(message.contains("too large to be read (68157440 bytes): the limit is 64 MiB"), "{message}");
     assert!(!message.contains("damaged"), "{message}");
+}
+
+#[tokio::test]
+async fn compressed_block_of_a_huge_size_is_rejected() {
     // Snappy stores the decompressed size first.
     let snappy = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it exists");
     let codec = snappy.windows(6).position(|it| it == b"snappy").expect("it is named");

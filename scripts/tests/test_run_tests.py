@@ -111,6 +111,21 @@ unittest.main()
         self.assertEqual((reader.passed, reader.failed, reader.skipped), (1, 1, 1))
 
 
+class Budgets(unittest.TestCase):
+    def test_contributing_shows_the_budget_of_each_group(self):
+        self.assertEqual(list(run_tests.BUDGETS), list(run_tests.GROUPS))
+        text = (run_tests.ROOT / "CONTRIBUTING.md").read_text()
+        shown = dict(re.findall(r"^\| `(\w+)` \| .* \| (\d+) s \|$", text, re.MULTILINE))
+        self.assertEqual(shown, {name: str(seconds) for name, seconds in run_tests.BUDGETS.items()})
+
+    def test_group_beyond_its_budget_is_named(self):
+        out = io.StringIO()
+        with mock.patch.dict(run_tests.BUDGETS, {"unit": 0}), contextlib.redirect_stdout(out):
+            run_tests.main([], {"unit": [shell(PASSES)], "spark": [shell(PASSES)]})
+        self.assertIn("unit took longer than its budget of 0 s", out.getvalue())
+        self.assertNotIn("spark took longer", out.getvalue())
+
+
 class Totals(unittest.TestCase):
     def test_output_ends_with_totals_of_groups_and_their_sum(self):
         groups = {"unit": [shell(PASSES), shell(PASSES)], "spark": [shell(PASSES)]}
@@ -125,6 +140,24 @@ class Totals(unittest.TestCase):
         failing = shell(RUNNING, "test a ... FAILED", PASSES.replace("0 failed", "1 failed"), code=101)
         code, lines = outcome({"unit": [failing], "spark": [shell(PASSES)]})
         self.assertEqual((code, lines[0], lines[-1]), (1, "unit: failed: conventions: a", "6 passed, 1 failed, 0 skipped"))
+
+    def test_output_of_failed_tests_is_repeated_at_the_end(self):
+        lines = [
+            RUNNING, "test a ... FAILED", "failures:", "---- a stdout ----", "first", *["more"] * 24, "cause", "failures:", "    a",
+            PASSES.replace("0 failed", "1 failed"),
+        ]
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            run_tests.main([], {"unit": [shell(*lines, code=101)], "airflow": [shell(PASSES)]})
+        end = out.getvalue().partition("---- the end of the output of a\n")[2].partition("\n\n")[0]
+        self.assertEqual(end.splitlines(), [*["more"] * 24, "cause"])
+
+    def test_output_of_failed_unittest_is_repeated_at_the_end(self):
+        text = "ERROR: test_b (m.C)\n-----\nTraceback\ncause\n\n-----\nRan 2 tests in 0.1s\n\nFAILED (errors=1)"
+        reader = run_tests.Unittest()
+        for line in text.splitlines():
+            reader.read_output(line)
+        self.assertEqual(list(reader.outputs["test_b (m.C)"]), ["-----", "Traceback", "cause", "-----"])
 
     def test_failed_command_without_failed_tests_fails(self):
         code, lines = outcome({"unit": [shell("error: could not compile", code=101), shell(PASSES)]})
@@ -149,6 +182,11 @@ class Totals(unittest.TestCase):
             self.assertEqual((code, lines[0]), (expected, "unit: skipped: conventions: a"))
             self.assertIn("SKIPPED", lines[1])
             self.assertEqual(lines[-1], "3 passed, 0 failed, 1 skipped")
+
+    def test_group_that_the_machine_cannot_run_is_skipped(self):
+        code, lines = outcome({"kubernetes": [shell("skipped: a cluster: it needs root")]}, CI="")
+        self.assertEqual((code, lines[0]), (0, "kubernetes: skipped: a cluster: it needs root"))
+        self.assertEqual(lines[-1], "0 passed, 0 failed, 1 skipped")
 
     def test_colors_are_ignored(self):
         self.assertEqual(outcome({"unit": [shell(f"\x1b[32m{PASSES}\x1b[0m")]})[0], 0)
@@ -210,11 +248,14 @@ class Groups(unittest.TestCase):
 
         services = {
             "postgres": "postgres", "cloud": "venv", "schemathesis": "venv", "spark": "javac", "streaming": "maven",
+            "kubernetes": "java",
         }
-        skipped = [word for group in services for word in ("--skip", f"{group}::")]
+        # The backend itself has modules named `kubernetes`.
+        modules = {group: "cluster" if group == "kubernetes" else group for group in services}
+        skipped = [word for module in modules.values() for word in ("--skip", f"{module}::")]
         self.assertEqual(filters("unit"), [skipped])
         makefile = (ROOT / "Makefile").read_text()
         for group, need in services.items():
-            self.assertEqual([words[0] for words in filters(group)], [f"{group}::"])
+            self.assertEqual([words[0] for words in filters(group)], [f"{modules[group]}::"])
             needs = re.findall(rf"^needs-(\w+) := .*\b{need}\b", makefile, re.MULTILINE)
             self.assertIn(group, needs)

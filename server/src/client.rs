@@ -28,7 +28,7 @@ pub struct Options {
     pub token: String,
     /// PEM of a certificate authority that is not among the system's.
     pub ca: Option<Vec<u8>>,
-    /// Time to retry while the server can't be reached.
+    /// Time to retry while the server can't be reached; zero for a single attempt.
     pub retry_for: Duration,
     /// Timeout of one attempt.
     pub deadline: Duration,
@@ -84,6 +84,8 @@ pub struct Client {
 /// The prefix of the URL of a Unix socket, before its absolute path.
 const UNIX: &str = "unix:///";
 
+/// Timeout of a connection, if calls are not retried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
@@ -95,7 +97,7 @@ impl Client {
             |why: String| CallError::Invalid(format!("`{url}` can't be the address of a {name}: {why}"));
         let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(error.to_string()))?;
         let mut endpoint = endpoint
-            .connect_timeout(retry_for)
+            .connect_timeout(if retry_for.is_zero() { CONNECT_TIMEOUT } else { retry_for })
             .timeout(deadline)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));

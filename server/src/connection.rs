@@ -4,10 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+use axum::body::Body;
+use http::Request;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use rustix::process::geteuid;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
@@ -19,10 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
-use tonic::body::Body;
+use tower::ServiceBuilder;
 
 use crate::caller::Caller;
-use crate::dispatch::{Authentication, ConnectionContext, Dispatcher};
+use crate::layers::{Authentication, Stack};
 use crate::usage::{Peers, Usage};
 use crate::{Error, Limits, Listeners};
 
@@ -75,7 +78,7 @@ impl Tls {
 /// The context that each connection gets.
 #[derive(Clone)]
 pub(crate) struct ConnectionHandler {
-    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) stack: Stack,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Maximum time until the first admitted call, and for the head of each request.
     pub(crate) head: Duration,
@@ -193,28 +196,16 @@ impl ConnectionHandler {
         authentication: Authentication,
         deadline: Instant,
     ) {
-        let Self { dispatcher, head, idle, mut stopped, .. } = self;
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-            .max_header_list_size(MAX_HEAD_BYTES)
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        builder
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head)
-            .max_buf_size(MAX_HEAD_BYTES as usize);
-
+        let Self { stack, head, idle, mut stopped, .. } = self;
         let usage = Usage::new(deadline);
-        let context = ConnectionContext { authentication, usage: usage.clone() };
-        let service = service_fn(|request: http::Request<Incoming>| {
-            let (dispatcher, context) = (Arc::clone(&dispatcher), context.clone());
-            async move { dispatcher.dispatch(request.map(Body::new), &context).await }
-        });
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let service = ServiceBuilder::new()
+            .map_request(|request: Request<Incoming>| request.map(Body::new))
+            .layer(Extension(authentication))
+            .layer(Extension(usage.clone()))
+            .service(stack);
+        let builder = http_builder(head);
+        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let mut connection = std::pin::pin!(connection);
         let mut idle_timer = std::pin::pin!(sleep_until(deadline));
         let (mut closing, mut stopping) = (false, false);
         loop {
@@ -240,4 +231,18 @@ impl ConnectionHandler {
             }
         }
     }
+}
+
+/// Returns the limits of HTTP/1 and HTTP/2 connections.
+fn http_builder(head: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MAX_HEAD_BYTES as usize);
+    builder
 }

@@ -8,27 +8,25 @@ mod access;
 mod caller;
 pub mod client;
 mod connection;
-mod dispatch;
 mod error;
+mod health;
+mod layers;
 mod log;
 mod login;
 mod offload;
-mod pages;
 mod ready;
 pub mod rest;
 mod services;
 mod usage;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tonic_health::ServingStatus;
 
 pub use access::{Access, Token, Tokens};
 pub use caller::Caller;
@@ -40,7 +38,7 @@ pub use offload::offload;
 pub use services::Services;
 
 use connection::ConnectionHandler;
-use dispatch::Dispatcher;
+use health::Health;
 
 /// Options of a server.
 #[derive(Debug, Clone)]
@@ -151,65 +149,35 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { access, tls, limits, clock, log } = options;
     let listeners = listeners.into();
     let address = listeners.tcp.as_ref().map(TcpListener::local_addr).transpose().map_err(Error::Address)?;
-    if let (Some(address), None) = (address, &access) {
+    if let (Some(address), None) = (address, &options.access) {
         return Err(Error::NoTokens(address));
     }
-    let tls = tls.map(|tls| tls.config()).transpose()?.map(TlsAcceptor::from);
-    let Services { grpc, rest, names, streaming_suffixes, descriptors, ready } = services;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let mut reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(descriptors)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(services::HEALTH_SERVICE);
-    for name in &names {
-        reporter.set_service_status(*name, ServingStatus::Serving).await;
-        reflection = reflection.with_service_name(*name);
-    }
-    let public_routes = tonic::service::Routes::new(health).add_service(reflection.build_v1()?);
-    let dispatcher = Dispatcher {
-        public_routes: public_routes.prepare(),
-        public_streams: Arc::new(Semaphore::new(limits.public_streams.min(Semaphore::MAX_PERMITS))),
-        grpc: grpc.prepare(),
-        rest,
-        names: names.clone(),
-        access,
-        port: address.map_or(0, |address| address.port()),
-        is_tls: tls.is_some(),
-        ready,
-        // The maximum of a semaphore is larger than any number of calls.
-        call_permits: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
-        streaming_suffixes,
-        streaming_permits: Arc::new(Semaphore::new(limits.streaming_calls.min(Semaphore::MAX_PERMITS))),
-        call_timeout: limits.call_timeout,
-        log,
-        clock,
-    };
+    let tls = options.tls.as_ref().map(Tls::config).transpose()?.map(TlsAcceptor::from);
+    let (health, public_routes) = Health::start(&services).await?;
+    let port = address.map_or(0, |address| address.port());
     let (stopping, stopped) = watch::channel(());
     let handler = ConnectionHandler {
-        dispatcher: Arc::new(dispatcher),
+        stack: layers::stack(services, public_routes, &options, port),
         tls,
-        head: limits.head_timeout,
-        idle: limits.idle_timeout,
+        head: options.limits.head_timeout,
+        idle: options.limits.idle_timeout,
         stopped,
     };
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = connection::accept(&listeners, &handler, &limits, &mut connections) => {}
+        () = connection::accept(&listeners, &handler, &options.limits, &mut connections) => {}
         () = stop => {}
     }
     // New connections are rejected from now on, instead of waiting in vain.
     drop((listeners, handler));
-    for name in names.iter().copied().chain([""]) {
-        reporter.set_service_status(name, ServingStatus::NotServing).await;
-    }
+    health.stop().await;
     // It fails only if no connection is left.
     let _ = stopping.send(());
     let ended = async { while connections.join_next().await.is_some() {} };
     // Dropping the set ends the remaining connections.
-    let _ = tokio::time::timeout(limits.shutdown_grace, ended).await;
+    let _ = tokio::time::timeout(options.limits.shutdown_grace, ended).await;
     Ok(())
 }
 

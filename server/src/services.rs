@@ -8,12 +8,9 @@ use http::Request;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tower_service::Service;
+use tower::Service;
 
 use crate::ready::ReadinessCheck;
-
-/// The name of the health service, which reports the state of the others.
-pub(crate) const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 /// gRPC services, and a REST router beside them. Health and reflection are added automatically.
 #[derive(Debug, Clone)]

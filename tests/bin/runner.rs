@@ -1,9 +1,10 @@
-//! A Runner that kills itself at a given step, for tests of crashes.
+//! A Runner that kills itself at a given step, for tests of crashes and of the environment of a Runner.
 //!
-//!     dcp-test-runner FOLDER DATABASE SUPERVISOR LEASE_MILLIS DIE_AT
+//!     dcp-test-runner FOLDER DATABASE SUPERVISOR LEASE_MILLIS DIE_AT [EVENT_LOG]
 //!
 //! Prints its address to standard output. The start and the end of each call to its backend are steps. At step `N`, the
-//! process kills itself; with `panic:N`, the task of the call panics instead. With 0, nothing happens.
+//! process kills itself; with `panic:N`, the task of the call panics instead. With 0, nothing happens. The backend reports
+//! the URL `EVENT_LOG` as the address of each event log, like a backend whose drivers write into a bucket.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -28,7 +29,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, database, supervisor, lease, die_at] = args.as_slice() else {
+    let [folder, database, supervisor, lease, die_at, event_log @ ..] = args.as_slice() else {
         return Err("see the top of bin/runner.rs".into());
     };
     let folder = Path::new(folder);
@@ -42,6 +43,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         inner: local,
         steps_left: Arc::new(AtomicI64::new(die_at.parse()?)),
         panics,
+        event_log: event_log.first().cloned(),
     });
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
@@ -70,6 +72,8 @@ struct CrashingCompute<C> {
     inner: C,
     steps_left: Arc<AtomicI64>,
     panics: bool,
+    /// The URL of the event logs, if it is another one than the backend's own.
+    event_log: Option<String>,
 }
 
 impl<C> CrashingCompute<C> {
@@ -77,6 +81,13 @@ impl<C> CrashingCompute<C> {
         if self.steps_left.fetch_sub(1, Ordering::SeqCst) == 1 {
             assert!(!self.panics, "a test asked for a panic at this step");
             let _ = kill_process(getpid(), Signal::KILL);
+        }
+    }
+
+    /// Replaces the address of the event log in a status.
+    fn readdress(&self, status: &mut Option<Status>) {
+        if let (Some(status), Some(url)) = (status, &self.event_log) {
+            status.addresses.event_log = Some(url.clone());
         }
     }
 }
@@ -100,18 +111,23 @@ impl<C: Compute + Clone + 'static> Compute for CrashingCompute<C> {
 
     async fn get(&self, name: &Name) -> Result<Option<Status>> {
         self.step();
-        let found = self.inner.get(name).await;
+        let mut found = self.inner.get(name).await;
         self.step();
+        if let Ok(status) = &mut found {
+            self.readdress(status);
+        }
         found
     }
 
     fn watch(&self) -> BoxStream<'static, Result<WatchEvent>> {
         let this = self.clone();
-        let events = self.inner.watch().inspect(move |event| {
+        let events = self.inner.watch().map(move |mut event| {
             // The process has to live until it has printed its address, so that the list of applications is no step.
-            if matches!(event, Ok(WatchEvent::Changed(_))) {
+            if let Ok(WatchEvent::Changed(change)) = &mut event {
                 this.step();
+                this.readdress(&mut change.status);
             }
+            event
         });
         events.boxed()
     }

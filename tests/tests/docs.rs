@@ -104,6 +104,38 @@ fn examples_of_the_references_compile() {
     }
 }
 
+#[test]
+fn page_of_clusters_has_a_valid_example_and_every_field() {
+    let page = std::fs::read_to_string(root().join("docs/clusters.md")).expect("the page can be read");
+    let shown = projects(&page);
+    assert_eq!(shown.iter().flat_map(compile).map(|it| it.message).collect::<Vec<_>>(), [""; 0]);
+    let [files] = shown.as_slice() else { panic!("the page has one example") };
+    let mut fields = BTreeSet::new();
+    cluster_fields("Cluster", "", &mut fields);
+    let rows = page.lines().take_while(|line| !line.starts_with("```"));
+    let names = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(names.map(str::to_owned).collect::<BTreeSet<_>>(), fields, "the table has every field");
+    for field in fields.iter().filter_map(|field| field.split('.').next()) {
+        assert!(
+            files.values().any(|text| text.contains(&format!("    {field}:"))),
+            "no example of `{field}`"
+        );
+    }
+}
+
+/// Collects the paths of all fields of a type in the schema of clusters.
+fn cluster_fields(name: &str, path: &str, fields: &mut BTreeSet<String>) {
+    let types = &schema::CLUSTERS.value()["$defs"];
+    for (field, value) in types[name]["properties"].as_object().expect("the type has fields") {
+        let path = format!("{path}{field}");
+        let target = value["$ref"].as_str().and_then(|it| it.strip_prefix("#/$defs/"));
+        match target.filter(|name| types[name].get("properties").is_some()) {
+            Some(name) => cluster_fields(name, &format!("{path}."), fields),
+            None => _ = fields.insert(path),
+        }
+    }
+}
+
 /// Generated files are committed, each at its path.
 #[test]
 fn generated_files_are_up_to_date() {
@@ -111,6 +143,7 @@ fn generated_files_are_up_to_date() {
     for (path, text) in [
         ("schemas/manifest.json", schema::MANIFEST.text()),
         ("schemas/project.json", schema::PROJECT.text()),
+        ("schemas/clusters.json", schema::CLUSTERS.text()),
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use dcp_compiler::compile::{Compilation, Compiler, Goal, Stored};
+use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, Stored};
 use dcp_compiler::diag::Code;
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_model::manifest::{Backend, ParameterType, ScalarOr, TypedParameter};
@@ -102,6 +102,27 @@ fn primitives_and_dags_match_the_cases() {
     finish(&failures);
 }
 
+/// Returns the analysis of a file after it was stored; none if it can't be stored.
+fn stored_and_restored(
+    compiler: &Compiler<'_>,
+    index: usize,
+    path: &str,
+    files: &BTreeMap<String, String>,
+) -> Option<Analysis> {
+    // Analyse at another index than the one that is restored.
+    let elsewhere = index + 1000;
+    let analysis = compiler.analyze(elsewhere, path, files);
+    let stored = Stored::of(elsewhere, &analysis)?;
+    let text = serde_json::to_string(&stored).expect("the file can be written");
+    let stored: Stored = serde_json::from_str(&text).expect("the analysis can be read");
+    Some(stored.restore(index, path).expect("the analysis is consistent"))
+}
+
+/// Returns the paths of the files of a compilation.
+fn paths(compilation: &Compilation) -> Vec<&str> {
+    compilation.sources.files().iter().map(|file| &*file.path).collect()
+}
+
 #[test]
 fn stored_analyses_link_like_fresh_ones() {
     let project = Project::none();
@@ -120,15 +141,7 @@ fn stored_analyses_link_like_fresh_ones() {
             .filter(|name| *name != FILE_NAME && Path::new(name).extension().is_some_and(|it| it == "yaml"))
             .collect();
         let analyze = |index: usize| compiler.analyze(index, manifests[index], &files);
-        let stored = |index: usize| {
-            // Analyse at another index than the one that is restored.
-            let elsewhere = index + 1000;
-            let analysis = compiler.analyze(elsewhere, manifests[index], &files);
-            let stored = Stored::of(elsewhere, &analysis)?;
-            let text = serde_json::to_string(&stored).expect("the file can be written");
-            let stored: Stored = serde_json::from_str(&text).expect("the analysis can be read");
-            Some(stored.restore(index, manifests[index]).expect("the analysis is consistent"))
-        };
+        let stored = |index: usize| stored_and_restored(&compiler, index, manifests[index], &files);
         let fresh = compiler.link((0..manifests.len()).map(analyze).collect());
         let restored = (0..manifests.len()).map(|index| stored(index).unwrap_or_else(|| analyze(index)));
         let restored = compiler.link(restored.collect());
@@ -139,10 +152,7 @@ fn stored_analyses_link_like_fresh_ones() {
             "{}",
             path.display()
         );
-        let files = |compilation: &Compilation| -> Vec<_> {
-            compilation.sources.files().iter().map(|file| file.path.clone()).collect()
-        };
-        assert_eq!(files(&restored), files(&fresh));
+        assert_eq!(paths(&restored), paths(&fresh));
         let nodes = (0..manifests.len()).filter(|index| stored(*index).is_some());
         let nodes = nodes
             .flat_map(|index| fresh.graph.nodes.iter().filter(move |it| it.at.file.0 as usize == index + 1));

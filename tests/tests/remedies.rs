@@ -21,7 +21,9 @@ fn adjustments(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, Str
         backend: dcp_model::manifest::Backend::Local,
         begun: at,
         running: None,
+        queued: dcp_runner::execution::Wait::None,
         addresses: Addresses::default(),
+        cluster: None,
         end: None,
         diagnosis: None,
         adjusted: BTreeMap::new(),
@@ -81,7 +83,7 @@ fn memory_does_not_grow_without_a_maximum() {
 fn killed_container_gets_more_overhead_and_no_more_heap() {
     let (adjustments, why) =
         adjustments(&job("{executors: {memory: 1g, maxMemory: 8g}}"), &aborted(KILLED), 1);
-    let grows = [384 + 192, 864, 1024].map(|mib| format!("spark.executor.memoryOverhead={mib}m"));
+    let grows = [409 + 205, 921, 1024].map(|mib| format!("spark.executor.memoryOverhead={mib}m"));
     assert_eq!(adjustments, grows);
     assert_eq!(why, "it has 1024 MiB beside its heap, as much as the heap itself");
 }

@@ -10,6 +10,7 @@ pub mod git;
 pub mod load;
 pub mod private;
 pub mod project;
+pub mod select;
 
 pub use error::Error;
 

@@ -12,6 +12,7 @@ pub(super) struct Script {
 }
 
 #[expect(clippy::many_single_char_names, reason = "the texts read more easily with short names in them")]
+#[expect(clippy::too_many_lines, reason = "it is one list of texts, one for each shape of a script")]
 pub(super) fn script(workload: &Workload, rng: &mut Rng) -> Script {
     let Output::Table(out) = &workload.output else { unreachable!("a SQL job writes a table") };
     let Entity { id, time, dimensions: [a, b, c], measures: [m, n], .. } = workload.entity;

@@ -38,10 +38,10 @@ where
 }
 
 /// Durations in seconds, in ascending order; never empty.
-pub(super) struct Times(Vec<f64>);
+pub(crate) struct Times(Vec<f64>);
 
 impl Times {
-    pub(super) fn new(mut seconds: Vec<f64>) -> Result<Self> {
+    pub(crate) fn new(mut seconds: Vec<f64>) -> Result<Self> {
         if seconds.is_empty() {
             return Err("nothing was timed".into());
         }
@@ -61,7 +61,7 @@ impl Times {
     }
 
     /// Returns the duration that `percent` of the calls do not exceed.
-    pub(super) fn percentile(&self, percent: usize) -> f64 {
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
         let at = (self.0.len() * percent).div_ceil(100).clamp(1, self.0.len());
         self.0[at - 1]
     }

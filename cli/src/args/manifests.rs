@@ -109,6 +109,8 @@ pub(crate) enum SchemaOf {
     Manifest,
     /// The project file, dcp.yaml
     Project,
+    /// The file of clusters, clusters.yaml
+    Clusters,
 }
 
 pub(super) const FMT: &str = "\

@@ -150,8 +150,33 @@ pub(crate) enum ResultFormat {
     Avro,
 }
 
+pub(super) const DOCTOR: &str = "\
+Without a cluster, it checks Java, Spark, Python and the project's folder. With one, it checks the API server, the \
+permissions of dcp, the namespaces, and the service accounts of drivers; it changes nothing on the cluster.
+
+A cluster is one of `--clusters FILE`, or else of the project's `clusters.yaml`, or, without such a file, a context of \
+your kubeconfig.
+
+Examples:
+  dcp doctor
+  dcp doctor --cluster main --domain sales
+  dcp doctor --cluster main --domain sales --manifest | kubectl apply -f -";
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Doctor {}
+pub(crate) struct Doctor {
+    /// Check a Kubernetes cluster instead of this machine
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// File of clusters that has the cluster [default: clusters.yaml of the project]
+    #[arg(long, value_name = "FILE", requires = "cluster", value_hint = ValueHint::FilePath)]
+    pub(crate) clusters: Option<PathBuf>,
+    /// A domain whose namespace is checked too, in addition to those that the file lists; can be repeated
+    #[arg(long = "domain", value_name = "NAME", requires = "cluster")]
+    pub(crate) domains: Vec<String>,
+    /// Print the namespaces, accounts, roles and bindings that the cluster needs, as YAML, instead of checks
+    #[arg(long, requires = "cluster")]
+    pub(crate) manifest: bool,
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Supervise {

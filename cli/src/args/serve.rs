@@ -16,7 +16,9 @@ over TCP with tokens: those in `--tokens`, or else the one in `.dcp/token`.
 
 Examples:
   dcp up                             then, in another terminal: dcp run logistics/orders
-  dcp up --listen 127.0.0.1:7420     also for Airflow, REST and browsers";
+  dcp up --listen 127.0.0.1:7420     also for Airflow, REST and browsers
+  dcp up --clusters clusters.yaml    also with the Spark of Kubernetes clusters
+  dcp up --cluster main              also with one cluster: of clusters.yaml, or a context of your kubeconfig";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
@@ -26,6 +28,17 @@ pub(crate) struct Up {
     /// File with a line `name token` for each caller over TCP [default: one token, made in .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
+    /// File of Kubernetes clusters to run jobs on, see docs/clusters.md. Jobs that name no backend run there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) clusters: Option<PathBuf>,
+    /// Only cluster to run jobs on: one of `--clusters`, or else of the project's clusters.yaml, or, without such a
+    /// file, a context of your kubeconfig. `dcp doctor --cluster NAME` checks it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// URL of a bucket for the rows of SQL jobs, which drivers write, such as `s3a://lake/results`; without it, rows are
+    /// in .dcp/results, where drivers on clusters can't write
+    #[arg(long, value_name = "URL")]
+    pub(crate) results: Option<String>,
     #[command(flatten)]
     pub(crate) queues: Queues,
     #[command(flatten)]
@@ -70,7 +83,20 @@ pub(super) const SERVE: &str = "\
 Examples:
   dcp serve control --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens
   dcp serve reconciler --database postgres://dcp@db/dcp --runner https://dcp.example.com:7421
-  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --control https://dcp.example.com:7420";
+  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --control https://dcp.example.com:7420
+  dcp serve gateway --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --clusters clusters.yaml";
+
+const GATEWAY: &str = "\
+The Gateway is the only part with access to the clusters. Runners call it with `dcp serve runner --gateway URL`. \
+Without a Gateway of its own, a Runner reads the clusters itself: `dcp serve runner --clusters FILE`.
+
+The database has the cluster of each application. It is the database of the Runners, so that a Runner can change from \
+`--clusters` to `--gateway` and back while applications run. Several Gateways may share it, if their files have the \
+same clusters.
+
+Example:
+  dcp serve gateway --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --clusters clusters.yaml
+  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --gateway https://gateway.example.com:7422";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -86,6 +112,9 @@ pub(crate) enum Part {
     Reconciler(ServeReconciler),
     /// A Runner: submits, checks and cancels executions (gRPC, `dcp.runner.v1`)
     Runner(ServeRunner),
+    /// A Gateway: runs the applications of Runners on Kubernetes clusters (gRPC, `dcp.gateway.v1`)
+    #[command(after_help = GATEWAY)]
+    Gateway(ServeGateway),
 }
 
 #[derive(Debug, clap::Args)]
@@ -149,8 +178,38 @@ pub(crate) struct ServeRunner {
     /// Maximum size in MiB of a driver's log, of which the beginning and the newest part are kept
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..))]
     pub(crate) max_log: u32,
+    /// File of Kubernetes clusters to run jobs on, see docs/clusters.md. Jobs that name no backend run there
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) clusters: Option<PathBuf>,
+    /// URL of a Gateway with the clusters, with the token of the environment; instead of `--clusters`. While it does not
+    /// respond, executions wait
+    #[arg(long, value_name = "URL", conflicts_with = "clusters")]
+    pub(crate) gateway: Option<String>,
+    /// URL of a bucket for the rows of SQL jobs, which drivers write, such as `s3a://lake/results`; without it, rows are
+    /// in .dcp/results, where drivers on clusters can't write
+    #[arg(long, value_name = "URL")]
+    pub(crate) results: Option<String>,
     #[command(flatten)]
     pub(crate) queues: Queues,
+    #[command(flatten)]
+    pub(crate) served: Served,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeGateway {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7422")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// File of Kubernetes clusters to run applications on, see docs/clusters.md; read again when it changes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) clusters: PathBuf,
+    /// Database of the Runners, with the cluster of each application: `postgres://…`, or the path of a SQLite file;
+    /// better set by the environment, as it may contain a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// File with a line `name token` for each Runner [default at a loopback address: one token, made in .dcp/token]
+    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
+    pub(crate) tokens: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) served: Served,
 }

@@ -4,28 +4,29 @@ use std::path::Path;
 
 use dcp_reconciler::plan::compare;
 use dcp_workspace::project::Workspace;
+use dcp_workspace::select::Selection;
 
 use super::{apply, plan};
 use crate::args;
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::select::Select;
+use crate::select;
 
 pub(super) fn run(
     args: &args::Destroy,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Destroy { target, select, consent } = args;
+    let args::Destroy { target, select: patterns, consent } = args;
     let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let state = control.state()?;
-    let select = Select::by_name(select)?;
-    select.check(&[], &state)?;
-    select.reject_partial_groups(&state, &control)?;
-    let comparison = compare(&[], &state, |domain, name| select.concern(domain, name));
+    let selection = Selection::by_name(patterns)?;
+    select::check(&selection, &[], &state)?;
+    select::reject_partial_groups(&selection, &state, &control)?;
+    let comparison = compare(&[], &state, |domain, name| select::inclusion(&selection, domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
     apply::confirm_and_apply(apply::ApplyCommand::Destroy, &plan, &control, consent, console)
 }

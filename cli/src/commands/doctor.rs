@@ -1,5 +1,7 @@
 //! `dcp doctor`
 
+mod cluster;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -34,31 +36,39 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Doctor {} = args;
     let home = Workspace::find(project, &[])?;
+    if args.cluster.is_some() {
+        return cluster::run(args, &home, console);
+    }
     let installations = Installations::find(|name| std::env::var_os(name));
     let mut findings = vec![java(&installations)];
     findings.extend(sparks(&installations));
     findings.push(python(&installations));
     findings.push(folder(&home));
+    let passed = print(&findings, console)?;
+    let end =
+        if passed { "jobs can be run on this machine" } else { "no job can be run on this machine yet" };
+    writeln!(console.out, "\n{end}")?;
+    Ok(if passed { Verdict::Success } else { Verdict::Errors })
+}
+
+/// Prints findings. Returns true if none has failed.
+fn print(findings: &[Finding], console: &mut Console) -> Result<bool, Failure> {
     let look = console.out.look;
-    for Finding { state, what, found, help } in &findings {
+    let width = findings.iter().map(|it| it.what.len()).fold(8, usize::max);
+    for Finding { state, what, found, help } in findings {
         let (mark, style) = match state {
             State::Passed => ('✓', GOOD),
             State::Failed => ('✗', ERROR),
             State::Warning => ('!', WARNING),
         };
-        let title = format!("{mark} {what:<8}");
+        let title = format!("{mark} {what:<width$}");
         writeln!(console.out, "{}", titled(0, &title, style, &sanitize(found), look))?;
         if let Some(help) = help {
-            writeln!(console.out, "{}", titled(11, "help:", HELP, help, look))?;
+            writeln!(console.out, "{}", titled(width + 3, "help:", HELP, help, look))?;
         }
     }
-    let passed = findings.iter().all(|it| it.state != State::Failed);
-    let end =
-        if passed { "jobs can be run on this machine" } else { "no job can be run on this machine yet" };
-    writeln!(console.out, "\n{end}")?;
-    Ok(if passed { Verdict::Success } else { Verdict::Errors })
+    Ok(findings.iter().all(|it| it.state != State::Failed))
 }
 
 fn java(installations: &Installations) -> Finding {

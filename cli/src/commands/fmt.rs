@@ -1,7 +1,7 @@
 //! `dcp fmt`
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::{Compiler, Goal, Manifests};
 use dcp_compiler::diag::{Code, Diagnostic};
@@ -32,15 +32,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
         };
     }
     let home = Workspace::find(project, paths)?;
-    let mut entries = home.entries(paths);
-    if paths.is_empty() && home.has_file() {
-        entries.push(Entry::new(FILE_NAME.to_owned(), Ok(FILE_NAME.into())));
-    }
-    // A project file is no manifest, but can be formatted if it is named.
-    entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
-        let full = std::path::absolute(path).map_err(|_| LoadError::NotFound);
-        Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.canonical(&path)))
-    }));
+    let entries = entries(&home, paths);
     let mut tally = Tally::default();
     let (files, mut problems) = (entries.len(), Vec::new());
     for entry in entries {
@@ -66,6 +58,20 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     }
     tally.print(*check, console)?;
     Ok(if tally.failed > 0 || (*check && tally.changed > 0) { Verdict::Errors } else { Verdict::Success })
+}
+
+/// Returns the files to format: manifests and project files.
+fn entries(home: &Workspace, paths: &[PathBuf]) -> Vec<Entry> {
+    let mut entries = home.entries(paths);
+    if paths.is_empty() && home.has_file() {
+        entries.push(Entry::new(FILE_NAME.to_owned(), Ok(FILE_NAME.into())));
+    }
+    // A project file is no manifest, but can be formatted if it is named.
+    entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
+        let full = std::path::absolute(path).map_err(|_| LoadError::NotFound);
+        Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.canonical(&path)))
+    }));
+    entries
 }
 
 fn print_report(outcome: &Outcome, root: &Path, console: &mut Console) -> Result<(), Failure> {

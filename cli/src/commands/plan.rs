@@ -11,7 +11,9 @@ use dcp_reconciler::plan::{Comparison, Context, Inclusion, Plan, SourceLocation,
 use dcp_reconciler::state::State;
 use dcp_workspace::cache::{self, Cache, CachedFiles};
 use dcp_workspace::git;
+use dcp_workspace::load::Entry;
 use dcp_workspace::project::{OnFile, Outcome, Request, Workspace};
+use dcp_workspace::select::Selection;
 use jiff::Timestamp;
 
 use crate::args::{self, PlanFormat};
@@ -21,7 +23,7 @@ use crate::jobs;
 use crate::out::{Console, Look};
 use crate::progress::ReadProgress;
 use crate::render::{self, Report};
-use crate::select::Select;
+use crate::select;
 use crate::write;
 
 pub(super) fn run(
@@ -86,22 +88,7 @@ pub(super) fn plan(
     let (cache, entries) = rayon::join(|| Cache::load(&home.tree, home.text(), target), find);
     // The process ends soon, so its memory is not freed: that would take about as long as reading the files.
     let mut cache = ManuallyDrop::new(cache);
-    let (opened, known) = match &*cache {
-        // Unchanged files whose primitives are applied need no new primitives.
-        Some(cache) if cache.has_primitives() => {
-            let look = || cache.unchanged_files(&home.tree, entries);
-            let (opened, known) = rayon::join(|| open(home, &project), look);
-            let known = match &opened {
-                Ok((_, state)) => cache::only_applied(
-                    known,
-                    state.entries.iter().map(|(address, entry)| (address, &entry.fingerprint)),
-                ),
-                Err(_) => CachedFiles::default(),
-            };
-            (Some(opened), known)
-        }
-        _ => (None, CachedFiles::none(entries)),
-    };
+    let (opened, known) = applied_files(home, &project, cache.as_ref(), entries);
     let known = ManuallyDrop::new(known);
     let whole = selection.paths.is_empty();
     let same = known.complete && whole && since.is_none();
@@ -113,18 +100,18 @@ pub(super) fn plan(
     }
     let (control, state) = opened.unwrap_or_else(|| open(home, &project))?;
     let state = ManuallyDrop::new(state);
-    let mut select = match &*outcome {
-        Some(outcome) => Select::new(select, since, &selection.paths, home, outcome)?,
-        None => Select::by_name(select)?,
+    let mut selected = match &*outcome {
+        Some(outcome) => Selection::new(select, since, &selection.paths, home, outcome)?,
+        None => Selection::by_name(select)?,
     };
     let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
-    select.add_group_members(primitives, &state, &control)?;
-    let concern = |domain: &str, name: &str| match select.concern(domain, name) {
+    select::add_group_members(&mut selected, primitives, &state, &control)?;
+    let inclusion = |domain: &str, name: &str| match select::inclusion(&selected, domain, name) {
         Inclusion::Compared if known.has(domain, name) => Inclusion::Unchanged,
-        concern => concern,
+        inclusion => inclusion,
     };
-    let comparison = ManuallyDrop::new(compare(primitives, &state, concern));
-    select.check(primitives, &state)?;
+    let comparison = ManuallyDrop::new(compare(primitives, &state, inclusion));
+    select::check(&selected, primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
     if let Some(cache) = cache.as_mut().filter(|_| whole) {
         match outcome.as_ref() {
@@ -135,8 +122,33 @@ pub(super) fn plan(
     Ok(Some(Planned { plan, control }))
 }
 
+type Opened = Result<(Control, State), Failure>;
+
+/// Finds the unchanged files whose primitives are applied, as they need no new primitives. Opens the registry if the
+/// cache can know such files.
+fn applied_files(
+    home: &Workspace,
+    project: &Project<'_>,
+    cache: Option<&Cache>,
+    entries: Vec<Entry>,
+) -> (Option<Opened>, CachedFiles) {
+    let Some(cache) = cache.filter(|cache| cache.has_primitives()) else {
+        return (None, CachedFiles::none(entries));
+    };
+    let look = || cache.unchanged_files(&home.tree, entries);
+    let (opened, known) = rayon::join(|| open(home, project), look);
+    let known = match &opened {
+        Ok((_, state)) => cache::only_applied(
+            known,
+            state.entries.iter().map(|(address, entry)| (address, &entry.fingerprint)),
+        ),
+        Err(_) => CachedFiles::default(),
+    };
+    (Some(opened), known)
+}
+
 /// Opens the registry, and reads the applied state.
-fn open(home: &Workspace, project: &Project<'_>) -> Result<(Control, State), Failure> {
+fn open(home: &Workspace, project: &Project<'_>) -> Opened {
     let control = Control::open(home, project)?;
     let state = control.state()?;
     Ok((control, state))

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use dcp_model::primitive::Address;
 use dcp_reconciler::reconcile::{Condition, JobStatus, Request};
 use jiff::Timestamp;
 
@@ -31,45 +32,63 @@ pub(super) fn run(
     let pending = state.reconciler.request(state.scope(), &address, request, &by, Timestamp::now());
     state.control.run(pending).map_err(|error| state.control.failed(&error))?;
     let workload = &args.workload;
-    let effect = match request {
-        Request::Pause => "is to be stopped, and stays so until it is resumed",
-        Request::Resume
-            if before.jobs.first().is_some_and(|job| job.desired.as_ref().is_some_and(|it| it.paused)) =>
-        {
-            "stays paused by its manifest: take `paused: true` away, and apply"
-        }
-        Request::Resume => "is to go on where it was",
-        Request::Restart => "is to be restarted",
-    };
-    writeln!(console.out, "{workload} {effect}")?;
+    writeln!(console.out, "{workload} {}", effect(request, before.jobs.first()))?;
     if before.has_no_reconciler() {
         let warning = console.err.look.paint(WARNING, "warning:");
         writeln!(console.err, "{warning} {}", jobs::NO_RECONCILER)?;
     }
     console.flush()?;
-    let mut verdict = Verdict::Success;
-    if args.wait {
-        let mut interrupts = state.runs.run(async { Interrupts::new() })?;
-        let begun = Instant::now();
-        let done = loop {
-            let overview = state.overview(Some(&address))?;
-            overview.check_reconciler(begun)?;
-            let Some(job) = overview.jobs.first() else { break None };
-            if is_done(request, job, starts) {
-                break Some(job.condition.clone());
-            }
-            if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
-                writeln!(console.err, "interrupted: it is done all the same")?;
-                verdict = Verdict::Errors;
-                break None;
-            }
-        };
-        if let Some(condition) = done {
+    let end = if args.wait { Some(wait(&state, &address, request, starts)?) } else { None };
+    let verdict = match end {
+        None | Some(EndOfWait::Deleted) => Verdict::Success,
+        Some(EndOfWait::Fulfilled(condition)) => {
             writeln!(console.out, "{workload} {}", jobs::describe_condition(&condition, Timestamp::now()))?;
+            Verdict::Success
         }
-    }
+        Some(EndOfWait::Interrupted) => {
+            writeln!(console.err, "interrupted: it is done all the same")?;
+            Verdict::Errors
+        }
+    };
     state.runs.close();
     Ok(verdict)
+}
+
+/// Describes the effect of a request on a job.
+fn effect(request: Request, job: Option<&JobStatus>) -> &'static str {
+    let paused_by_manifest = job.and_then(|job| job.desired.as_ref()).is_some_and(|it| it.paused);
+    match request {
+        Request::Pause => "is to be stopped, and stays so until it is resumed",
+        Request::Resume if paused_by_manifest => {
+            "stays paused by its manifest: take `paused: true` away, and apply"
+        }
+        Request::Resume => "is to go on where it was",
+        Request::Restart => "is to be restarted",
+    }
+}
+
+enum EndOfWait {
+    Fulfilled(Condition),
+    /// The job is not there any more.
+    Deleted,
+    Interrupted,
+}
+
+/// Waits until the request is fulfilled.
+fn wait(state: &Jobs, address: &Address, request: Request, starts: u64) -> Result<EndOfWait, Failure> {
+    let mut interrupts = state.runs.run(async { Interrupts::new() })?;
+    let begun = Instant::now();
+    loop {
+        let overview = state.overview(Some(address))?;
+        overview.check_reconciler(begun)?;
+        let Some(job) = overview.jobs.first() else { return Ok(EndOfWait::Deleted) };
+        if is_done(request, job, starts) {
+            return Ok(EndOfWait::Fulfilled(job.condition.clone()));
+        }
+        if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
+            return Ok(EndOfWait::Interrupted);
+        }
+    }
 }
 
 /// Returns true if the request is fulfilled.

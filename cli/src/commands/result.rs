@@ -69,36 +69,52 @@ async fn write(
             let end = if format == ResultFormat::Json { "\n" } else { "" };
             to.write_all(end.as_bytes()).map_err(write_failed)
         }
-        ResultFormat::Csv => {
-            let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
-            let columns = table.columns();
-            let head = csv(columns.iter().map(|column| Some(column.name.as_str())));
-            to.write_all(head.as_bytes()).map_err(write_failed)?;
-            while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
-                to.write_all(csv(row.iter().map(Option::as_deref)).as_bytes()).map_err(write_failed)?;
-            }
-            Ok(())
-        }
-        ResultFormat::Table => {
-            let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
-            let mut sample: Vec<Row> = Vec::new();
-            while sample.len() < SAMPLE_ROWS
-                && let Some(row) = table.next().await.map_err(|error| failed(&error))?
-            {
-                sample.push(shown(row));
-            }
-            let layout = Layout::of(&table.columns(), &sample, look);
-            to.write_all(layout.head().as_bytes()).map_err(write_failed)?;
-            let mut rows = 0;
-            for row in sample {
-                rows += 1;
-                to.write_all(layout.row(&row).as_bytes()).map_err(write_failed)?;
-            }
-            while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
-                rows += 1;
-                to.write_all(layout.row(&shown(row)).as_bytes()).map_err(write_failed)?;
-            }
-            to.write_all(layout.foot(rows).as_bytes()).map_err(write_failed)
-        }
+        ResultFormat::Csv => write_csv(open(pieces).await?, to, write_failed).await,
+        ResultFormat::Table => write_table(open(pieces).await?, look, to, write_failed).await,
     }
+}
+
+async fn open(pieces: ByteStream) -> Result<Table<api::Error>, Failure> {
+    Table::open(pieces).await.map_err(|error| failed(&error))
+}
+
+async fn write_csv(
+    mut table: Table<api::Error>,
+    to: &mut (impl Write + Send),
+    write_failed: &(dyn Fn(io::Error) -> Failure + Sync),
+) -> Result<(), Failure> {
+    let columns = table.columns();
+    let head = csv(columns.iter().map(|column| Some(column.name.as_str())));
+    to.write_all(head.as_bytes()).map_err(write_failed)?;
+    while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
+        to.write_all(csv(row.iter().map(Option::as_deref)).as_bytes()).map_err(write_failed)?;
+    }
+    Ok(())
+}
+
+/// Writes rows as they come, in columns whose widths fit the first rows.
+async fn write_table(
+    mut table: Table<api::Error>,
+    look: Look,
+    to: &mut (impl Write + Send),
+    write_failed: &(dyn Fn(io::Error) -> Failure + Sync),
+) -> Result<(), Failure> {
+    let mut sample: Vec<Row> = Vec::new();
+    while sample.len() < SAMPLE_ROWS
+        && let Some(row) = table.next().await.map_err(|error| failed(&error))?
+    {
+        sample.push(shown(row));
+    }
+    let layout = Layout::of(&table.columns(), &sample, look);
+    to.write_all(layout.head().as_bytes()).map_err(write_failed)?;
+    let mut rows = 0;
+    for row in sample {
+        rows += 1;
+        to.write_all(layout.row(&row).as_bytes()).map_err(write_failed)?;
+    }
+    while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
+        rows += 1;
+        to.write_all(layout.row(&shown(row)).as_bytes()).map_err(write_failed)?;
+    }
+    to.write_all(layout.foot(rows).as_bytes()).map_err(write_failed)
 }

@@ -5,20 +5,21 @@ use std::path::Path;
 use dcp_model::primitive::{Body, Fingerprint, Primitive};
 use dcp_reconciler::plan::compare;
 use dcp_workspace::project::Workspace;
+use dcp_workspace::select::Selection;
 
 use super::{apply, plan};
 use crate::args;
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::select::Select;
+use crate::select;
 
 pub(super) fn run(
     args: &args::Rollback,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Rollback { serial, target, select, consent } = args;
+    let args::Rollback { serial, target, select: patterns, consent } = args;
     let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
@@ -28,10 +29,10 @@ pub(super) fn run(
         return Err(Failure::usage(message).help("`dcp history` lists those that there were"));
     }
     let desired = primitives_at(&control, *serial)?;
-    let mut select = Select::by_name(select)?;
-    select.check(&desired, &state)?;
-    select.add_group_members(&desired, &state, &control)?;
-    let comparison = compare(&desired, &state, |domain, name| select.concern(domain, name));
+    let mut selection = Selection::by_name(patterns)?;
+    select::check(&selection, &desired, &state)?;
+    select::add_group_members(&mut selection, &desired, &state, &control)?;
+    let comparison = compare(&desired, &state, |domain, name| select::inclusion(&selection, domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
     apply::confirm_and_apply(apply::ApplyCommand::Rollback, &plan, &control, consent, console)
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use dcp_compiler::compile::Goal;
 use dcp_compiler::project::Project;
 use dcp_model::manifest::{self, Job};
-use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
+use dcp_model::primitive::{Body, CoreEtlJob, Kind, Primitive};
 use dcp_reconciler::reconcile::service_key;
 use dcp_reconciler::state::Scope;
 use dcp_runner::api::Record;
-use dcp_runner::execution::{Id, Phase};
+use dcp_runner::execution::{Id, Phase, Transition};
 use dcp_runner::request::{Definition, Reference, Submit};
 use dcp_runner::streaming::Streaming;
 use dcp_workspace::project::{Request, Workspace};
@@ -35,24 +35,13 @@ pub(super) fn run(
     let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
     let requested = match &file {
-        Some(file) => match job_of_file(&home, &target, file, args, console)? {
-            Some(requested) => requested,
-            None => return Ok(Verdict::Errors),
-        },
-        None => applied_job(&args.what, &target)?,
+        Some(file) => job_of_file(&home, &target, file, args, console)?,
+        None => Some(applied_job(&args.what, &target)?),
     };
+    let Some(requested) = requested else { return Ok(Verdict::Errors) };
     let runs = RunnerClient::open(&home, &target)?;
     let returns = requested.returns;
-    let submit = Submit {
-        token: args.token.clone().unwrap_or_else(|| format!("run-{:032x}", rand::random::<u128>())),
-        job: requested.job,
-        parameters: parameters(&args.param)?,
-        streaming: requested.streaming,
-        exclusive: requested.exclusive,
-        order: None,
-        fence: None,
-        by: crate::control::user_name(),
-    };
+    let submit = requested.submit(args)?;
     let submitted = runs.run(runs.runner.submit(submit)).map_err(|error| failed(&error))?;
     if !submitted.fresh && !console.quiet {
         writeln!(console.err, "note: this token was used before: {} is what it gave", submitted.record.id())?;
@@ -84,6 +73,21 @@ struct RequestedJob {
     exclusive: Option<String>,
     /// True if the job is known to return rows.
     returns: bool,
+}
+
+impl RequestedJob {
+    fn submit(self, args: &args::Run) -> Result<Submit, Failure> {
+        Ok(Submit {
+            token: args.token.clone().unwrap_or_else(|| format!("run-{:032x}", rand::random::<u128>())),
+            job: self.job,
+            parameters: parameters(&args.param)?,
+            streaming: self.streaming,
+            exclusive: self.exclusive,
+            order: None,
+            fence: None,
+            by: crate::control::user_name(),
+        })
+    }
 }
 
 fn is_file(what: &str) -> bool {
@@ -128,15 +132,40 @@ fn job_of_file(
     args: &args::Run,
     console: &mut Console,
 ) -> Result<Option<RequestedJob>, Failure> {
+    let Some(primitives) = compile(home, file, args.target.as_deref(), console)? else { return Ok(None) };
+    let (mut jobs, mut continuous) = (Vec::new(), Vec::new());
+    for primitive in primitives {
+        match primitive.body {
+            Body::CoreEtlJob(job) => jobs.push(*job),
+            Body::ContinuousJob(job) => continuous.push(*job),
+            Body::Orchestrator(_) => {}
+        }
+    }
+    let mut job = only_job(jobs, file, args.select.as_deref())?;
+    place_on_this_machine(&mut job, console)?;
+    let id = workload_id(&job);
+    let address = format!("CoreEtlJob/{id}");
+    let continuous_job = continuous.into_iter().find(|it| it.job == address);
+    let exclusive = continuous_job.as_ref().map(|it| match it.continuous() {
+        Some(stream) => stream.checkpoint.as_str().to_owned(),
+        None => service_key(&scope_of(project), &format!("{}/{id}", Kind::ContinuousJob.name())),
+    });
+    let streaming = continuous_job.as_ref().map(Streaming::of);
+    let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
+    Ok(Some(RequestedJob { job: Definition::from(job), streaming, exclusive, returns }))
+}
+
+/// Returns the primitives of a file. Errors of the file are printed, and there are no primitives.
+fn compile(
+    home: &Workspace,
+    file: &Path,
+    target: Option<&str>,
+    console: &mut Console,
+) -> Result<Option<Vec<Primitive>>, Failure> {
     let paths = [file.to_owned()];
     let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
-    let request = Request {
-        paths: &paths,
-        target: args.target.as_deref(),
-        goal: Goal::Compile,
-        on_file: Some(&on_file),
-    };
+    let request = Request { paths: &paths, target, goal: Goal::Compile, on_file: Some(&on_file) };
     let outcome = home.compile(request)?;
     drop(listener);
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
@@ -145,30 +174,33 @@ fn job_of_file(
         render::write_found(&report, look, &mut console.err)?;
         return Ok(None);
     }
-    let (mut jobs, mut continuous): (Vec<Box<CoreEtlJob>>, Vec<Box<ContinuousJob>>) = Default::default();
-    for primitive in outcome.compilation.primitives {
-        match primitive.body {
-            Body::CoreEtlJob(job) => jobs.push(job),
-            Body::ContinuousJob(job) => continuous.push(job),
-            Body::Orchestrator(_) => {}
-        }
+    Ok(Some(outcome.compilation.primitives))
+}
+
+fn workload_id(job: &CoreEtlJob) -> String {
+    format!("{}/{}", job.metadata.domain, job.metadata.name)
+}
+
+/// Returns the selected job of a file, or the only one.
+fn only_job(mut jobs: Vec<CoreEtlJob>, file: &Path, select: Option<&str>) -> Result<CoreEtlJob, Failure> {
+    if let Some(select) = select {
+        jobs.retain(|job| workload_id(job) == select);
     }
-    let id = |job: &CoreEtlJob| format!("{}/{}", job.metadata.domain, job.metadata.name);
-    if let Some(select) = &args.select {
-        jobs.retain(|job| id(job) == *select);
+    let ids: Vec<String> = jobs.iter().map(workload_id).collect();
+    if let Ok([job]) = <[CoreEtlJob; 1]>::try_from(jobs) {
+        return Ok(job);
     }
-    let names: Vec<String> = jobs.iter().map(|job| id(job)).collect();
-    let Ok([mut job]) = <[Box<CoreEtlJob>; 1]>::try_from(jobs) else {
-        let shown = file.display();
-        return Err(match (names.as_slice(), &args.select) {
-            ([], Some(select)) => Failure::usage(format!("`{shown}` has no workload `{select}`")),
-            ([], None) => Failure::usage(format!("`{shown}` has no workload that could be run")),
-            (names, _) => Failure::usage(format!("`{shown}` has several workloads: {}", names.join(", ")))
-                .help("say which one: --select domain/name"),
-        });
-    };
-    let address = format!("CoreEtlJob/{}", id(&job));
-    let continuous_job = continuous.into_iter().find(|it| it.job == address);
+    let shown = file.display();
+    Err(match (ids.as_slice(), select) {
+        ([], Some(select)) => Failure::usage(format!("`{shown}` has no workload `{select}`")),
+        ([], None) => Failure::usage(format!("`{shown}` has no workload that could be run")),
+        (ids, _) => Failure::usage(format!("`{shown}` has several workloads: {}", ids.join(", ")))
+            .help("say which one: --select domain/name"),
+    })
+}
+
+/// Places a job on this machine, with a note if its manifest places it elsewhere.
+fn place_on_this_machine(job: &mut CoreEtlJob, console: &mut Console) -> Result<(), Failure> {
     let placed = &mut job.placement.backends;
     if !placed.is_empty() && !placed.contains(&manifest::Backend::Local) && !console.quiet {
         let wanted: Vec<_> = placed.iter().map(|it| it.name()).collect();
@@ -179,13 +211,7 @@ fn job_of_file(
         )?;
     }
     *placed = vec![manifest::Backend::Local];
-    let exclusive = continuous_job.as_ref().map(|it| match it.continuous() {
-        Some(stream) => stream.checkpoint.as_str().to_owned(),
-        None => service_key(&scope_of(project), &format!("{}/{}", Kind::ContinuousJob.name(), id(&job))),
-    });
-    let streaming = continuous_job.as_deref().map(Streaming::of);
-    let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
-    Ok(Some(RequestedJob { job: Definition::from(*job), streaming, exclusive, returns }))
+    Ok(())
 }
 
 fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
@@ -200,7 +226,6 @@ fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 
 /// Prints every transition until the execution has ended; returns nothing if it was interrupted.
 fn wait(runs: &RunnerClient, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
-    let look = console.out.look;
     let bar = console.watched().then(progress::spinner);
     let finished = runs.run(async {
         let mut interrupts = Interrupts::new()?;
@@ -216,18 +241,10 @@ fn wait(runs: &RunnerClient, id: &Id, console: &mut Console) -> Result<Option<Re
             }
             let Some(transition) = next else { return Ok(Some(record)) };
             let transition = transition.map_err(|error| failed(&error))?;
-            let lines = render::run::step(&transition, &record);
-            if !console.quiet {
-                let mut write = || -> std::io::Result<()> {
-                    for line in &lines {
-                        writeln!(console.out, "{}", line.painted(look))?;
-                    }
-                    console.out.flush()
-                };
-                match &bar {
-                    Some(bar) => bar.suspend(write)?,
-                    None => write()?,
-                }
+            let mut print = || print_step(&transition, &record, console);
+            match &bar {
+                Some(bar) => bar.suspend(print)?,
+                None => print()?,
             }
         }
     });
@@ -242,6 +259,18 @@ fn wait(runs: &RunnerClient, id: &Id, console: &mut Console) -> Result<Option<Re
         )?;
     }
     finished
+}
+
+/// Prints a transition.
+fn print_step(transition: &Transition, record: &Record, console: &mut Console) -> std::io::Result<()> {
+    if console.quiet {
+        return Ok(());
+    }
+    let look = console.out.look;
+    for line in render::run::step(transition, record) {
+        writeln!(console.out, "{}", line.painted(look))?;
+    }
+    console.out.flush()
 }
 
 /// Prints the next commands to use.

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use dcp_compiler::schema::{MANIFEST, PROJECT};
+use dcp_compiler::schema::{CLUSTERS, MANIFEST, PROJECT};
 
 use crate::args::{Schema, SchemaOf};
 use crate::failure::{Failure, Verdict};
@@ -12,6 +12,7 @@ pub(super) fn run(args: &Schema, console: &mut Console) -> Result<Verdict, Failu
     let schema = match args.which {
         SchemaOf::Manifest => &MANIFEST,
         SchemaOf::Project => &PROJECT,
+        SchemaOf::Clusters => &CLUSTERS,
     };
     console.out.write_all(schema.text().as_bytes())?;
     Ok(Verdict::Success)

@@ -1,5 +1,8 @@
 //! `dcp serve`
 
+mod gateway;
+mod runner;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -7,16 +10,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
-use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::rest::ControlPlane;
 use dcp_reconciler::service;
-use dcp_runner::api::{self, Runner};
-use dcp_runner::in_process::{InProcessRunner, Jobs};
-use dcp_runner::request::Reference;
+use dcp_runner::api::Runner;
 use dcp_runner::store::Store;
 use dcp_server::rest::Api;
 use dcp_server::{Access, Call, Listeners, Log, Login, Options, Services, Tls, Token, Tokens, Unix};
@@ -24,7 +22,7 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
-use crate::args::{self, Format, Part, ServeControl, ServeReconciler, ServeRunner, Served};
+use crate::args::{self, Format, Part, ServeControl, ServeReconciler, Served};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
@@ -36,7 +34,8 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
     match &args.part {
         Part::Control(args) => control(args, console),
         Part::Reconciler(args) => reconciler(args, console),
-        Part::Runner(args) => runner(args, console),
+        Part::Runner(args) => runner::run(args, console),
+        Part::Gateway(args) => gateway::run(args, console),
     }
 }
 
@@ -153,64 +152,13 @@ pub(super) fn new_reconciler(local_jobs: LocalJobs, runner: Arc<dyn Runner>, lea
     Reconciler { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
 }
 
-fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeRunner { listen, database, tokens, control, folder, keep, queues, max_log, served } = args;
-    let is_postgres = is_postgres(database)?;
-    let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
-    let (access, login) = access(*listen, tokens.as_deref(), &root)?;
-    let mut options = options(served, console)?;
-    options.access = Some(access);
-    block_on(async {
-        let opened = if is_postgres {
-            Store::postgres(database).await
-        } else {
-            Store::sqlite(Path::new(database)).await
-        };
-        let store = opened.map_err(|error| runs::failed(&error))?;
-        let mut runner_options = runs::options(&root, u64::from(*max_log) << 20)?;
-        runner_options.retention = Duration::from_hours(24 * u64::from(*keep));
-        runner_options.max_queued = queues.limit();
-        if let Some(url) = control {
-            runner_options.jobs = Some(Arc::new(RegistryJobs(crate::control::connect(url, Some(&root))?)));
-        }
-        let in_process_runner =
-            InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
-        let services = Services::new(dcp_proto::DESCRIPTORS);
-        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
-        let services = dcp_runner::service::add(services, Arc::clone(&runner))
-            .rest(dcp_runner::rest::api(runner).into_router());
-        let runs = in_process_runner.store().clone();
-        let services = services.ready("database", move || {
-            let runs = runs.clone();
-            async move { runs.answers().await }
-        });
-        let served = host(Sockets::tcp(*listen, login), services, options, "the Runner", console);
-        let served =
-            serve_until_writer_dies(served, in_process_runner.store().writer_died(), WRITES_EXECUTIONS).await;
-        // If this fails, the next Runner detects the dead one itself.
-        let _ = in_process_runner.stop().await;
-        in_process_runner.store().close().await;
-        served
-    })
-}
-
-/// The jobs of the registry of a control plane.
-#[derive(Debug)]
-struct RegistryJobs(Remote);
-
-#[async_trait]
-impl Jobs for RegistryJobs {
-    async fn current(&self, of: &Reference) -> api::Result<Option<Fingerprint>> {
-        runs::current(&self.0, of).await
-    }
-
-    async fn is_continuous(&self, of: &Reference) -> api::Result<bool> {
-        runs::is_continuous(&self.0, of).await
-    }
-
-    async fn job(&self, of: &Reference, revision: &Fingerprint) -> api::Result<Option<CoreEtlJob>> {
-        runs::job(&self.0, of, revision).await
-    }
+/// Opens the store of executions.
+async fn open_executions(database: &str) -> Result<Store, Failure> {
+    let opened = match is_postgres(database)? {
+        true => Store::postgres(database).await,
+        false => Store::sqlite(Path::new(database)).await,
+    };
+    opened.map_err(|error| runs::failed(&error))
 }
 
 /// Runs a service until it ends.

@@ -32,28 +32,40 @@ pub(super) fn run(
         found = true;
         if *revisions {
             list(&address, &all, console)?;
-            continue;
-        }
-        let chosen = match revision {
-            Some(number) => all.iter().find(|it| it.revision == *number),
-            None => all.first(),
-        };
-        let Some(chosen) = chosen else {
-            let message = format!("`{address}` has no revision {}", revision.unwrap_or_default());
-            return Err(Failure::new(message).help(format!("`dcp show {address} --revisions` lists them")));
-        };
-        match &chosen.fingerprint {
-            Some(fingerprint) => print(&address, chosen, fingerprint, &control, console)?,
-            None => writeln!(
-                console.out,
-                "{address} is not applied: it was deleted with serial {}",
-                chosen.serial
-            )?,
+        } else {
+            show(&address, &all, *revision, &control, console)?;
         }
     }
-    if found {
-        return Ok(Verdict::Success);
+    if found { Ok(Verdict::Success) } else { Err(nothing_applied(address, &control)?) }
+}
+
+/// Shows a revision, or else the newest one.
+fn show(
+    address: &Address,
+    all: &[Revision],
+    revision: Option<u64>,
+    control: &Control,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let chosen = match revision {
+        Some(number) => all.iter().find(|it| it.revision == number),
+        None => all.first(),
+    };
+    let Some(chosen) = chosen else {
+        let message = format!("`{address}` has no revision {}", revision.unwrap_or_default());
+        return Err(Failure::new(message).help(format!("`dcp show {address} --revisions` lists them")));
+    };
+    match &chosen.fingerprint {
+        Some(fingerprint) => print(address, chosen, fingerprint, control, console)?,
+        None => {
+            writeln!(console.out, "{address} is not applied: it was deleted with serial {}", chosen.serial)?;
+        }
     }
+    Ok(())
+}
+
+/// Returns the failure for an address without revisions.
+fn nothing_applied(address: &str, control: &Control) -> Result<Failure, Failure> {
     let state = control.state()?;
     let ids = state
         .entries
@@ -61,7 +73,7 @@ pub(super) fn run(
         .map(|it| format!("{}/{}", it.domain, it.name))
         .collect::<std::collections::BTreeSet<_>>();
     let failure = Failure::new(format!("nothing was ever applied at `{address}` of {}", control.scope));
-    Err(match dcp_compiler::diag::nearest(address, ids.iter().map(String::as_str)) {
+    Ok(match dcp_compiler::diag::nearest(address, ids.iter().map(String::as_str)) {
         Some(meant) => failure.help(format!("did you mean `{meant}`?")),
         None => failure.help("`dcp history` tells what was applied"),
     })

@@ -13,7 +13,7 @@ use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::jobs::{Jobs, Overview};
-use crate::out::Console;
+use crate::out::{Console, Look};
 use crate::render::jobs;
 
 /// Interval of polling with `--watch` and `--wait`.
@@ -28,18 +28,6 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let address = args.workload.as_deref().map(Jobs::address).transpose()?;
     let state = Jobs::of(project, args.target.as_deref())?;
-    let lines = |overview: &Overview, console: &Console| -> Result<Vec<String>, Failure> {
-        let look = console.out.look;
-        Ok(match (&address, args.output) {
-            (_, Format::Json) if args.watch => vec![jobs::json(overview).to_string()],
-            (_, Format::Json) => vec![format!("{:#}", jobs::json(overview))],
-            (None, Format::Text) => jobs::table(overview, look),
-            (Some(address), Format::Text) => {
-                let events = state.control.run(state.reconciler.events(state.scope(), address, MAX_EVENTS));
-                jobs::details(overview, &events.map_err(|error| state.control.failed(&error))?, look)
-            }
-        })
-    };
     let mut overview = state.overview(address.as_ref())?;
     if let Some(workload) = args.workload.as_ref().filter(|_| overview.jobs.is_empty()) {
         let message = format!("no continuous job `{workload}` is applied to {}", state.scope());
@@ -49,26 +37,54 @@ pub(super) fn run(
     if args.wait {
         verdict = wait_until_converged(&state, address.as_ref(), &mut overview, console)?;
     }
-    let mut shown = lines(&overview, console)?;
+    let shown = lines(args, &state, address.as_ref(), &overview, console.out.look)?;
     write(&shown, 0, console)?;
     if args.watch {
-        let mut interrupts = state.runs.run(async { Interrupts::new() })?;
-        let text = args.output == Format::Text;
-        loop {
-            if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
-                break;
-            }
-            let next = lines(&state.overview(address.as_ref())?, console)?;
-            if next != shown {
-                // Overwrites the previous output if the terminal can, else appends.
-                let over = if text && console.out.look.animated { rows(&shown) } else { 0 };
-                write(&next, over, console)?;
-                shown = next;
-            }
-        }
+        watch(args, &state, address.as_ref(), shown, console)?;
     }
     state.runs.close();
     Ok(verdict)
+}
+
+/// Returns the lines of a status report.
+fn lines(
+    args: &args::Status,
+    state: &Jobs,
+    of: Option<&Address>,
+    overview: &Overview,
+    look: Look,
+) -> Result<Vec<String>, Failure> {
+    Ok(match (of, args.output) {
+        (_, Format::Json) if args.watch => vec![jobs::json(overview).to_string()],
+        (_, Format::Json) => vec![format!("{:#}", jobs::json(overview))],
+        (None, Format::Text) => jobs::table(overview, look),
+        (Some(address), Format::Text) => {
+            let events = state.control.run(state.reconciler.events(state.scope(), address, MAX_EVENTS));
+            jobs::details(overview, &events.map_err(|error| state.control.failed(&error))?, look)
+        }
+    })
+}
+
+/// Writes each changed status report, until the command is interrupted.
+fn watch(
+    args: &args::Status,
+    state: &Jobs,
+    of: Option<&Address>,
+    mut shown: Vec<String>,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let mut interrupts = state.runs.run(async { Interrupts::new() })?;
+    let text = args.output == Format::Text;
+    while !state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
+        let next = lines(args, state, of, &state.overview(of)?, console.out.look)?;
+        if next != shown {
+            // Overwrites the previous output if the terminal can, else appends.
+            let over = if text && console.out.look.animated { rows(&shown) } else { 0 };
+            write(&next, over, console)?;
+            shown = next;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until no job is in transition.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_runner::api::Runner;
-use dcp_server::Services;
+use dcp_runner::store::Store;
+use dcp_server::{Options, Services};
 use dcp_workspace::FOLDER;
 use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
@@ -16,8 +17,10 @@ use tokio::sync::watch;
 
 use super::serve::{self, Sockets};
 use crate::args;
+use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Verdict};
-use crate::out::Console;
+use crate::out::{Console, WARNING};
+use crate::render::{sanitize, titled};
 use crate::runs;
 use crate::socket::Socket;
 
@@ -29,66 +32,102 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Up { listen, tokens, queues, served } = args;
     let home = Workspace::find(project, &[])?;
     home.require_project_or_manifest()?;
-    let mut options = serve::options(served, console)?;
-    let mut sockets = Sockets::default();
+    let mut options = serve::options(&args.served, console)?;
+    let sockets = sockets(args, &home, &mut options)?;
+    serve::block_on(serve(&home, args, sockets, options, console))
+}
+
+/// Returns the sockets except that of this machine, and sets the access to them.
+fn sockets(args: &args::Up, home: &Workspace, options: &mut Options) -> Result<Sockets, Failure> {
+    let args::Up { listen, tokens, clusters: _, cluster: _, results: _, queues: _, served: _ } = args;
     match listen {
         Some(listen) => {
             let (access, login) = serve::access(*listen, tokens.as_deref(), &home.root)?;
             options.access = Some(access);
-            sockets = Sockets { listen: Some(*listen), login, socket: None };
+            Ok(Sockets { listen: Some(*listen), login, socket: None })
         }
         None if tokens.is_some() || options.tls.is_some() => {
             let message = "tokens and certificates are for callers over TCP, and no address is given";
-            return Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"));
+            Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"))
         }
-        None => {}
+        None => Ok(Sockets::default()),
     }
-    serve::block_on(async {
-        sockets.socket = Some(Socket::listen(&home.root).await?);
-        let state = home.root.join(FOLDER).join("state.db");
-        let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let in_process_runner = runs::in_process_runner(&home, queues.limit()).await?;
-        if !console.quiet {
-            writeln!(
-                console.out,
-                "what is applied and what is run is kept in {}",
-                home.root.join(FOLDER).display()
-            )?;
-        }
-        let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let job_store = store.clone();
-        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
-        let executions = Executions::Runner(Arc::clone(&runner));
-        let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
-        let services = Services::new(dcp_proto::DESCRIPTORS);
-        let (services, control) = serve::add_control_plane(services, local_jobs.clone());
-        let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
-        let (stop, stopping) = watch::channel(false);
-        let reconciling = tokio::spawn(reconciler.run(stopping));
-        let services = dcp_runner::service::add(services, Arc::clone(&runner));
-        let services = services.rest(dcp_runner::rest::api(runner).merge(control).into_router());
-        let (applied, runs) = (registry.clone(), in_process_runner.store().clone());
-        let services = services.ready("database", move || {
-            let (applied, runs) = (applied.clone(), runs.clone());
-            async move { applied.answers().await && runs.answers().await }
-        });
-        let served = serve::host(sockets, services, options, "dcp", console);
-        let served = serve::serve_until_writer_dies(
-            served,
-            in_process_runner.store().writer_died(),
-            serve::WRITES_EXECUTIONS,
-        );
-        let served =
-            serve::serve_until_writer_dies(served, job_store.writer_died(), serve::WRITES_JOBS).await;
-        stop.send_replace(true);
-        let _ = reconciling.await;
-        // If this fails, the next Runner detects the dead one itself.
-        let _ = in_process_runner.stop().await;
-        in_process_runner.store().close().await;
-        registry.close().await;
-        served
+}
+
+/// Runs the Runner, the control plane and the reconciler until the process receives a signal to stop.
+async fn serve(
+    home: &Workspace,
+    args: &args::Up,
+    mut sockets: Sockets,
+    options: Options,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    sockets.socket = Some(Socket::listen(&home.root).await?);
+    let choice = Choice::new(home, args.clusters.as_deref(), args.cluster.as_deref());
+    if let Some(choice) = &choice {
+        introduce(choice, console).await?;
+    }
+    let state = home.root.join(FOLDER).join("state.db");
+    let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+    let (in_process_runner, clusters) = {
+        let clusters = choice.as_ref().map(|choice| (choice, &mut *console));
+        runs::in_process_runner(home, args.queues.limit(), args.results.as_deref(), clusters).await?
+    };
+    if !console.quiet {
+        let folder = home.root.join(FOLDER);
+        writeln!(console.out, "what is applied and what is run is kept in {}", folder.display())?;
+    }
+    let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+    let job_store = store.clone();
+    let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
+    let executions = Executions::Runner(Arc::clone(&runner));
+    let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
+    let services = services(local_jobs.clone(), Arc::clone(&runner), in_process_runner.store().clone());
+    let services = dcp_gateway::service::add_clusters(services, clusters);
+    let reconciler = serve::new_reconciler(local_jobs, runner, LEASE);
+    let (stop, stopping) = watch::channel(false);
+    let reconciling = tokio::spawn(reconciler.run(stopping));
+    let served = serve::host(sockets, services, options, "dcp", console);
+    let served = serve::serve_until_writer_dies(
+        served,
+        in_process_runner.store().writer_died(),
+        serve::WRITES_EXECUTIONS,
+    );
+    let served = serve::serve_until_writer_dies(served, job_store.writer_died(), serve::WRITES_JOBS).await;
+    stop.send_replace(true);
+    let _ = reconciling.await;
+    // If this fails, the next Runner detects the dead one itself.
+    let _ = in_process_runner.stop().await;
+    in_process_runner.store().close().await;
+    registry.close().await;
+    served
+}
+
+/// Checks the only cluster of a choice, and prints what it is. Fails if it does not respond.
+async fn introduce(choice: &Choice, console: &mut Console) -> Result<(), Failure> {
+    let Some(opened) = cluster::open(choice, console).await? else { return Ok(()) };
+    let (line, warning) = cluster::introduce(&opened).await?;
+    if !console.quiet {
+        writeln!(console.out, "{}", sanitize(&line))?;
+    }
+    if let Some(warning) = warning {
+        let look = console.err.look;
+        writeln!(console.err, "{}", titled(0, "warning:", WARNING, &sanitize(&warning), look))?;
+    }
+    Ok(())
+}
+
+/// Returns the services of the control plane and of the Runner.
+fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store) -> Services {
+    let applied = local_jobs.registry.clone();
+    let services = Services::new(dcp_proto::DESCRIPTORS);
+    let (services, control) = serve::add_control_plane(services, local_jobs);
+    let services = dcp_runner::service::add(services, Arc::clone(&runner));
+    let services = services.rest(dcp_runner::rest::api(runner).merge(control).into_router());
+    services.ready("database", move || {
+        let (applied, runs) = (applied.clone(), runs.clone());
+        async move { applied.answers().await && runs.answers().await }
     })
 }

@@ -40,65 +40,73 @@ impl Line {
 /// Describes a transition of an execution.
 pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
     let Transition { from, to, attempt, why, at } = transition;
-    let attempts = &record.execution.attempts;
     let number = usize::try_from(*attempt).unwrap_or_default();
-    let present = number.checked_sub(1).and_then(|index| attempts.get(index));
-    let next = attempts.get(number).map_or(&record.execution.adjusted, |next| &next.adjusted);
-    let mut lines = Vec::new();
+    let present = number.checked_sub(1).and_then(|index| record.execution.attempts.get(index));
     match to {
-        Phase::Queued | Phase::Pending => {}
-        Phase::Submitting if from == to => lines.push(Line::new('·', "prepared", why)),
-        Phase::Submitting => {
-            let on = present.map(|it| it.backend.name()).unwrap_or_default();
-            let adjusted = present.filter(|_| *attempt == 1).map(|it| &it.adjusted);
-            for (key, Adjustment { value, why }) in adjusted.into_iter().flatten() {
-                lines.push(Line::new('·', "sized", format!("{key} {value}: {why}")));
-            }
-            lines.push(Line::new('✓', "submitted", format!("{}  attempt {attempt} on {on}", record.id())));
-        }
+        Phase::Queued | Phase::Pending => Vec::new(),
+        Phase::Submitting if from == to => vec![Line::new('·', "prepared", why)],
+        Phase::Submitting => submitted(*attempt, present, record),
         Phase::Running => {
             let since = present.map(|it| at.duration_since(it.begun)).unwrap_or_default();
-            lines.push(Line::new(
-                '✓',
-                "running",
-                format!("the driver started after {}", format_duration(since)),
-            ));
+            let text = format!("the driver started after {}", format_duration(since));
+            vec![Line::new('✓', "running", text)]
         }
-        Phase::Retrying | Phase::Failed => {
-            lines.extend(present.map(failed));
-            let had = present.map(|it| &it.adjusted);
-            let changed = |(key, adjustment): &(&String, &Adjustment)| {
-                had.and_then(|had| had.get(*key)) != Some(*adjustment)
-            };
-            if *to == Phase::Retrying {
-                for (key, Adjustment { value, why }) in next.iter().filter(changed) {
-                    lines.push(Line::new('↻', "remedy", format!("{key} {value}: {why}")));
-                }
-                let rest = why.rsplit_once("; ").map_or(why.as_str(), |(_, rest)| rest);
-                lines.push(Line::new('↻', "again", rest));
-            } else {
-                let total =
-                    record.execution.ended.map(|ended| ended.duration_since(record.execution.created));
-                let total = total.map(|it| format!(" after {}", format_duration(it))).unwrap_or_default();
-                let rest = present
-                    .and_then(|it| it.diagnosis.as_ref())
-                    .and_then(|it| why.strip_prefix(it.summary.as_str()));
-                let rest = rest.map_or(format!(": {why}"), |rest| rest.replacen("; ", ": ", 1));
-                lines.push(Line::new('✗', "failed", format!("{}{total}{rest}", record.id())));
-            }
+        Phase::Retrying => {
+            let next = record.execution.attempts.get(number);
+            let next = next.map_or(&record.execution.adjusted, |next| &next.adjusted);
+            present.map(failed).into_iter().chain(retried(present, next, why)).collect()
         }
-        Phase::Cancelling => lines.push(Line::new('·', "stopping", why.clone())),
+        Phase::Failed => {
+            present.map(failed).into_iter().chain([failed_finally(present, record, why)]).collect()
+        }
+        Phase::Cancelling => vec![Line::new('·', "stopping", why.clone())],
         Phase::Succeeded => {
             let since = present.and_then(|it| it.running).map(|running| at.duration_since(running));
             let since = since.map(|it| format!(" in {}", format_duration(it))).unwrap_or_default();
-            lines.push(Line::new('✓', "succeeded", format!("attempt {attempt}{since}")));
+            vec![Line::new('✓', "succeeded", format!("attempt {attempt}{since}"))]
         }
         Phase::Cancelled => {
             let before = if *from == Phase::Cancelling { why.as_str() } else { "nothing was started" };
-            lines.push(Line::new('✗', "cancelled", before));
+            vec![Line::new('✗', "cancelled", before)]
         }
     }
-    lines
+}
+
+type Adjustments = BTreeMap<String, Adjustment>;
+
+/// Describes the submit of an attempt, with the sizes of the first one.
+fn submitted(number: u32, attempt: Option<&Attempt>, record: &Record) -> Vec<Line> {
+    let on = attempt.map(|it| it.backend.name()).unwrap_or_default();
+    let adjusted = attempt.filter(|_| number == 1).map(|it| &it.adjusted);
+    let sized = adjusted
+        .into_iter()
+        .flatten()
+        .map(|(key, Adjustment { value, why })| Line::new('·', "sized", format!("{key} {value}: {why}")));
+    let text = format!("{}  attempt {number} on {on}", record.id());
+    sized.chain([Line::new('✓', "submitted", text)]).collect()
+}
+
+/// Describes the next attempt after a failed one, with its remedies.
+fn retried(failed: Option<&Attempt>, next: &Adjustments, why: &str) -> Vec<Line> {
+    let had = failed.map(|it| &it.adjusted);
+    let changed =
+        |(key, adjustment): &(&String, &Adjustment)| had.and_then(|had| had.get(*key)) != Some(*adjustment);
+    let remedies = next
+        .iter()
+        .filter(changed)
+        .map(|(key, Adjustment { value, why })| Line::new('↻', "remedy", format!("{key} {value}: {why}")));
+    let rest = why.rsplit_once("; ").map_or(why, |(_, rest)| rest);
+    remedies.chain([Line::new('↻', "again", rest)]).collect()
+}
+
+/// Describes an execution without another attempt.
+fn failed_finally(last: Option<&Attempt>, record: &Record, why: &str) -> Line {
+    let total = record.execution.ended.map(|ended| ended.duration_since(record.execution.created));
+    let total = total.map(|it| format!(" after {}", format_duration(it))).unwrap_or_default();
+    let diagnosis = last.and_then(|it| it.diagnosis.as_ref());
+    let rest = diagnosis.and_then(|it| why.strip_prefix(it.summary.as_str()));
+    let rest = rest.map_or(format!(": {why}"), |rest| rest.replacen("; ", ": ", 1));
+    Line::new('✗', "failed", format!("{}{total}{rest}", record.id()))
 }
 
 fn failed(attempt: &Attempt) -> Line {
@@ -132,16 +140,9 @@ pub(crate) fn details(record: &Record, look: Look, now: Timestamp) -> Vec<String
     if let Some(key) = &request.exclusive {
         field("holds", key.clone());
     }
-    let since = execution.ended.unwrap_or(now).duration_since(execution.created);
-    field(
-        "phase",
-        format!(
-            "{}, {} {}",
-            execution.phase.name(),
-            if execution.ended.is_some() { "after" } else { "for" },
-            format_duration(since)
-        ),
-    );
+    let since = format_duration(execution.ended.unwrap_or(now).duration_since(execution.created));
+    let relation = if execution.ended.is_some() { "after" } else { "for" };
+    field("phase", format!("{}, {relation} {since}", execution.phase.name()));
     if let Some(waiting) = &execution.waiting {
         field("waits", waiting.clone());
     }
@@ -158,8 +159,10 @@ pub(crate) fn details(record: &Record, look: Look, now: Timestamp) -> Vec<String
 }
 
 fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
-    let Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
-    let on = backend.name();
+    let Attempt { number, backend, begun, running, queued: _, addresses, cluster, end, diagnosis, adjusted } =
+        attempt;
+    let cluster = cluster.as_ref().map(|name| format!(", cluster {}", sanitize(name))).unwrap_or_default();
+    let on = format!("{}{cluster}", backend.name());
     let mut lines =
         vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
     for (key, Adjustment { value, why }) in adjusted {

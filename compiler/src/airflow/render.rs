@@ -86,6 +86,10 @@ impl Slot {
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one row for each field of a DAG and each variable of the template"
+)]
 fn template_data(dag: &Dag) -> Slot {
     let Dag {
         dag_id,
@@ -114,14 +118,6 @@ fn template_data(dag: &Dag) -> Slot {
     let suspended = dag.suspended && dag.is_time_triggered();
     let (all, either) = awaited_assets(schedule);
     let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited_asset(scope, it)).collect());
-    let mut default_args = vec![
-        ("retries".into(), Value::Int(RETRIES)),
-        ("retry_delay".into(), Value::Int(RETRY_DELAY_SECONDS)),
-    ];
-    if tasks.is_empty() || tasks.iter().any(|task| task.owner.is_none()) {
-        default_args.insert(0, ("owner".into(), Value::from(&**owner)));
-    }
-    let default_args = Value::Dict(default_args);
     let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
     let timed =
         deadline_seconds.is_some() || tasks.iter().any(|task| task.execution_timeout_seconds.is_some());
@@ -149,11 +145,23 @@ fn template_data(dag: &Dag) -> Slot {
             Slot::number(if dag.replaces_active_runs() { REPLACING_ACTIVE_RUNS } else { *max_active_runs }),
         ),
         ("deadline", seconds(*deadline_seconds)),
-        ("default_args", Slot::argument("default_args", 4, &default_args)),
+        ("default_args", Slot::argument("default_args", 4, &default_args(owner, tasks))),
         ("tags", Slot::argument("tags", 4, &tags)),
         ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, dag, one)).collect())),
         ("edges", Slot::Many(edges(tasks))),
     ])
+}
+
+/// Returns the arguments of all tasks, with the owner of tasks that name none.
+fn default_args(owner: &str, tasks: &[Task]) -> Value {
+    let mut arguments = vec![
+        ("retries".into(), Value::Int(RETRIES)),
+        ("retry_delay".into(), Value::Int(RETRY_DELAY_SECONDS)),
+    ];
+    if tasks.is_empty() || tasks.iter().any(|task| task.owner.is_none()) {
+        arguments.insert(0, ("owner".into(), Value::from(owner)));
+    }
+    Value::Dict(arguments)
 }
 
 fn task(number: u64, dag: &Dag, task: &Task) -> Slot {

@@ -1,6 +1,6 @@
 //! Checks of Spark settings that the platform controls, or that have a field in the manifest.
 
-use dcp_model::manifest::{Job, Manifest, Memory, Sizing};
+use dcp_model::manifest::{Job, Manifest, Memory, Resources, Sizing, Spec, State};
 
 use super::Subject;
 use super::settings::{self, Suggestion};
@@ -9,59 +9,63 @@ use crate::diag::{Code, Diagnostic};
 pub(super) fn check(subject: &mut Subject<'_>) {
     let manifest = subject.manifest;
     for (key, value) in &manifest.spec.spark.conf {
-        let path = ["spec", "spark", "conf", key.as_str()];
-        if !key.starts_with("spark.")
-            || key.len() > 512
-            || key.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=')
-        {
-            let at = subject.key(&path);
-            let help = match key.strip_prefix("hadoop.") {
-                Some(rest) => format!("put it under `hadoopConf`, as `{rest}`"),
-                None if key.starts_with("fs.") || key.starts_with("hive.") => {
-                    format!("put it under `hadoopConf`, as `{key}`")
-                }
-                None => "settings of Spark begin with `spark.`".to_owned(),
-            };
-            subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Spark", at, "", help);
-        } else if let Some(why) = reserved(key) {
-            let at = subject.key(&path);
-            subject.problem(
-                Code::RESERVED_CONF,
-                format!("`{key}` belongs to the platform"),
-                at,
-                "can't be set here",
-                why,
-            );
-        } else if key.starts_with("spark.sql.adaptive.") && matches!(manifest.spec.job, Job::Stream(_)) {
-            let at = subject.key(&path);
-            let message = format!("`{key}` has no effect on a stream");
-            subject.problem(
-                Code::REDUNDANT_CONF,
-                message,
-                at,
-                "",
-                "remove it: Spark turns adaptive execution off in streaming",
-            );
-        } else if let Some(field) = field(key, manifest) {
-            let at = subject.key(&path);
-            let written = subject.has(&["spec"].into_iter().chain(field.path.split('.')).collect::<Vec<_>>());
-            subject.report(contradiction(key, value.as_str(), &field, written).at(at, "set here"));
-        } else if let Some(suggestion) = settings::suggestion(key, manifest.spec.engine.version.spark()) {
-            let at = subject.key(&path);
-            subject.report(unknown(key, &suggestion, manifest.spec.engine.version.as_str()).at(at, ""));
-        }
+        spark_setting(subject, key, value.as_str());
     }
     for key in manifest.spec.spark.hadoop_conf.keys() {
-        if let Some(rest) = key.strip_prefix("spark.hadoop.").or_else(|| key.strip_prefix("spark.")) {
-            let at = subject.key(&["spec", "spark", "hadoopConf", key]);
-            let help = if key.starts_with("spark.hadoop.") {
-                format!("write `{rest}`: the prefix is added")
-            } else {
-                "put it under `conf`".to_owned()
-            };
-            subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Hadoop", at, "", help);
-        }
+        hadoop_setting(subject, key);
     }
+}
+
+fn spark_setting(subject: &mut Subject<'_>, key: &str, value: &str) {
+    let manifest = subject.manifest;
+    let version = &manifest.spec.engine.version;
+    let (diagnostic, label) = if !is_spark_key(key) {
+        (not_a_spark_key(key), "")
+    } else if let Some(why) = reserved(key) {
+        let message = format!("`{key}` belongs to the platform");
+        (Diagnostic::new(Code::RESERVED_CONF, message).help(why), "can't be set here")
+    } else if key.starts_with("spark.sql.adaptive.") && matches!(manifest.spec.job, Job::Stream(_)) {
+        let message = format!("`{key}` has no effect on a stream");
+        let help = "remove it: Spark turns adaptive execution off in streaming";
+        (Diagnostic::new(Code::REDUNDANT_CONF, message).help(help), "")
+    } else if let Some(field) = field(key, manifest) {
+        let written = subject.has(&["spec"].into_iter().chain(field.path.split('.')).collect::<Vec<_>>());
+        (contradiction(key, value, &field, written), "set here")
+    } else if let Some(suggestion) = settings::suggestion(key, version.spark()) {
+        (unknown(key, &suggestion, version.as_str()), "")
+    } else {
+        return;
+    };
+    let at = subject.key(&["spec", "spark", "conf", key]);
+    subject.report(diagnostic.at(at, label));
+}
+
+pub(crate) fn is_spark_key(key: &str) -> bool {
+    key.starts_with("spark.")
+        && key.len() <= 512
+        && !key.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=')
+}
+
+fn not_a_spark_key(key: &str) -> Diagnostic {
+    let help = match key.strip_prefix("hadoop.") {
+        Some(rest) => format!("put it under `hadoopConf`, as `{rest}`"),
+        None if key.starts_with("fs.") || key.starts_with("hive.") => {
+            format!("put it under `hadoopConf`, as `{key}`")
+        }
+        None => "settings of Spark begin with `spark.`".to_owned(),
+    };
+    Diagnostic::new(Code::NOT_A_SPARK_KEY, "this is no setting of Spark").help(help)
+}
+
+fn hadoop_setting(subject: &mut Subject<'_>, key: &str) {
+    let Some(rest) = key.strip_prefix("spark.hadoop.").or_else(|| key.strip_prefix("spark.")) else { return };
+    let at = subject.key(&["spec", "spark", "hadoopConf", key]);
+    let help = if key.starts_with("spark.hadoop.") {
+        format!("write `{rest}`: the prefix is added")
+    } else {
+        "put it under `conf`".to_owned()
+    };
+    subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Hadoop", at, "", help);
 }
 
 fn unknown(key: &str, suggestion: &Suggestion, version: &str) -> Diagnostic {
@@ -121,7 +125,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("spark.kubernetes.submission.waitAppCompletion", "remove it: the Runner watches the run"),
 ];
 
-fn reserved(key: &str) -> Option<&'static str> {
+pub(crate) fn reserved(key: &str) -> Option<&'static str> {
     let exact = RESERVED.iter().find(|(reserved, _)| *reserved == key).map(|(_, why)| *why);
     exact.or_else(|| {
         key.starts_with("spark.dcp.")
@@ -135,109 +139,116 @@ struct Field {
     value: Option<String>,
 }
 
+/// Settings that have a field whose value is not compared.
+const FIELDS: &[(&str, &str)] = &[
+    ("spark.jars", "dependencies.jars"),
+    ("spark.jars.packages", "dependencies.packages"),
+    ("spark.jars.excludes", "dependencies.excludePackages"),
+    ("spark.jars.repositories", "dependencies.repositories"),
+    ("spark.files", "dependencies.files"),
+    ("spark.archives", "dependencies.archives"),
+    ("spark.submit.pyFiles", "job.pyspark.pyFiles"),
+    ("spark.pyspark.python", "job.pyspark.environment.python"),
+    ("spark.pyspark.driver.python", "job.pyspark.environment.python"),
+    ("spark.kubernetes.driver.container.image", "pods.driver.image"),
+    ("spark.kubernetes.executor.container.image", "pods.executors.image"),
+    ("spark.kubernetes.container.image.pullPolicy", "pods.imagePullPolicy"),
+    ("spark.kubernetes.container.image.pullSecrets", "pods.imagePullSecrets"),
+    ("spark.kubernetes.authenticate.driver.serviceAccountName", "pods.driver.serviceAccount"),
+    ("spark.kubernetes.authenticate.executor.serviceAccountName", "pods.executors.serviceAccount"),
+];
+
+/// Families of settings that have a field, by their prefixes.
+const FAMILIES: &[(&str, &str)] = &[
+    ("spark.hadoop.", "spark.hadoopConf"),
+    ("spark.kubernetes.driverEnv.", "pods.driver.env"),
+    ("spark.executorEnv.", "pods.executors.env"),
+    ("spark.kubernetes.driver.secretKeyRef.", "pods.driver.env"),
+    ("spark.kubernetes.executor.secretKeyRef.", "pods.executors.env"),
+    ("spark.kubernetes.driver.secrets.", "pods.driver.secrets"),
+    ("spark.kubernetes.executor.secrets.", "pods.executors.secrets"),
+    ("spark.kubernetes.driver.label.", "pods.driver.labels"),
+    ("spark.kubernetes.executor.label.", "pods.executors.labels"),
+    ("spark.kubernetes.driver.annotation.", "pods.driver.annotations"),
+    ("spark.kubernetes.executor.annotation.", "pods.executors.annotations"),
+    ("spark.kubernetes.driver.volumes.", "pods.driver.volumes"),
+    ("spark.kubernetes.executor.volumes.", "pods.executors.volumes"),
+    ("spark.kubernetes.driver.node.selector.", "pods.driver.nodeSelector"),
+    ("spark.kubernetes.executor.node.selector.", "pods.executors.nodeSelector"),
+];
+
 /// Returns the field of the manifest for a setting.
 fn field(key: &str, manifest: &Manifest) -> Option<Field> {
     let spec = &manifest.spec;
-    let (driver, executors) = (&spec.resources.driver, &spec.resources.executors);
-    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
-    let stream = if let Job::Stream(stream) = &spec.job { Some(&stream.state) } else { None };
-    let (path, value) = match key {
-        "spark.driver.memory" => ("resources.driver.memory", text(Some(&driver.memory))),
-        "spark.driver.cores" => ("resources.driver.cores", text(Some(&driver.cores))),
-        "spark.driver.memoryOverhead" => {
-            ("resources.driver.memoryOverhead", driver.memory_overhead.map(|it| it.to_string()))
-        }
-        "spark.executor.memory" => ("resources.executors.memory", text(Some(&executors.memory))),
-        "spark.executor.cores" => ("resources.executors.cores", text(Some(&executors.cores))),
-        "spark.executor.memoryOverhead" => {
-            ("resources.executors.memoryOverhead", executors.memory_overhead.map(|it| it.to_string()))
-        }
-        "spark.executor.instances" => {
-            ("resources.executors.instances", executors.instances.map(|it| it.to_string()))
-        }
-        "spark.dynamicAllocation.enabled" => {
-            ("resources.sizing", spec.resources.sizing.map(|sizing| (sizing == Sizing::Dynamic).to_string()))
-        }
-        "spark.dynamicAllocation.minExecutors" => {
-            ("resources.executors.min", executors.min.map(|it| it.to_string()))
-        }
-        "spark.dynamicAllocation.maxExecutors" => {
-            ("resources.executors.max", executors.max.map(|it| it.to_string()))
-        }
-        "spark.dynamicAllocation.initialExecutors" => {
-            ("resources.executors.initial", executors.initial.map(|it| it.to_string()))
-        }
-        "spark.kubernetes.driver.request.cores" => {
-            ("resources.driver.cpuRequest", driver.cpu_request.map(|it| it.to_string()))
-        }
-        "spark.kubernetes.driver.limit.cores" => {
-            ("resources.driver.cpuLimit", driver.cpu_limit.map(|it| it.to_string()))
-        }
-        "spark.kubernetes.executor.request.cores" => {
-            ("resources.executors.cpuRequest", executors.cpu_request.map(|it| it.to_string()))
-        }
-        "spark.kubernetes.executor.limit.cores" => {
-            ("resources.executors.cpuLimit", executors.cpu_limit.map(|it| it.to_string()))
-        }
-        "spark.jars" => ("dependencies.jars", None),
-        "spark.jars.packages" => ("dependencies.packages", None),
-        "spark.jars.excludes" => ("dependencies.excludePackages", None),
-        "spark.jars.repositories" => ("dependencies.repositories", None),
-        "spark.files" => ("dependencies.files", None),
-        "spark.archives" => ("dependencies.archives", None),
-        "spark.submit.pyFiles" => ("job.pyspark.pyFiles", None),
-        "spark.pyspark.python" | "spark.pyspark.driver.python" => ("job.pyspark.environment.python", None),
-        "spark.driver.extraJavaOptions" => {
-            ("spark.driverJavaOptions", spec.spark.driver_java_options.clone())
-        }
-        "spark.executor.extraJavaOptions" => {
-            ("spark.executorJavaOptions", spec.spark.executor_java_options.clone())
-        }
-        "spark.kubernetes.container.image" => {
-            ("engine.image", spec.engine.image.as_ref().map(ToString::to_string))
-        }
-        "spark.kubernetes.driver.container.image" => ("pods.driver.image", None),
-        "spark.kubernetes.executor.container.image" => ("pods.executors.image", None),
-        "spark.kubernetes.container.image.pullPolicy" => ("pods.imagePullPolicy", None),
-        "spark.kubernetes.container.image.pullSecrets" => ("pods.imagePullSecrets", None),
-        "spark.kubernetes.authenticate.driver.serviceAccountName" => ("pods.driver.serviceAccount", None),
-        "spark.kubernetes.authenticate.executor.serviceAccountName" => {
-            ("pods.executors.serviceAccount", None)
-        }
-        "spark.sql.shuffle.partitions" if stream.is_some() => (
-            "job.stream.state.partitions",
-            stream.and_then(|state| state.partitions).map(|it| it.to_string()),
-        ),
-        "spark.sql.streaming.stateStore.providerClass" if stream.is_some() => {
-            ("job.stream.state.store", None)
-        }
-        "spark.sql.streaming.minBatchesToRetain" if stream.is_some() => {
-            ("job.stream.state.minBatchesToRetain", None)
-        }
-        _ => return field_of_family(key),
-    };
+    let compared = resource_field(key, &spec.resources).or_else(|| engine_field(key, spec)).or_else(|| {
+        let Job::Stream(stream) = &spec.job else { return None };
+        state_field(key, &stream.state)
+    });
+    let (path, value) = compared.or_else(|| {
+        let exact = FIELDS.iter().find(|(setting, _)| *setting == key);
+        let (_, path) = exact.or_else(|| FAMILIES.iter().find(|(prefix, _)| key.starts_with(prefix)))?;
+        Some((*path, None))
+    })?;
     Some(Field { path, value })
 }
 
-/// Returns the field of the manifest for a family of settings.
-fn field_of_family(key: &str) -> Option<Field> {
-    let families = [
-        ("spark.hadoop.", "spark.hadoopConf"),
-        ("spark.kubernetes.driverEnv.", "pods.driver.env"),
-        ("spark.executorEnv.", "pods.executors.env"),
-        ("spark.kubernetes.driver.secretKeyRef.", "pods.driver.env"),
-        ("spark.kubernetes.executor.secretKeyRef.", "pods.executors.env"),
-        ("spark.kubernetes.driver.secrets.", "pods.driver.secrets"),
-        ("spark.kubernetes.executor.secrets.", "pods.executors.secrets"),
-        ("spark.kubernetes.driver.label.", "pods.driver.labels"),
-        ("spark.kubernetes.executor.label.", "pods.executors.labels"),
-        ("spark.kubernetes.driver.annotation.", "pods.driver.annotations"),
-        ("spark.kubernetes.executor.annotation.", "pods.executors.annotations"),
-        ("spark.kubernetes.driver.volumes.", "pods.driver.volumes"),
-        ("spark.kubernetes.executor.volumes.", "pods.executors.volumes"),
-        ("spark.kubernetes.driver.node.selector.", "pods.driver.nodeSelector"),
-        ("spark.kubernetes.executor.node.selector.", "pods.executors.nodeSelector"),
-    ];
-    let path = families.into_iter().find(|(prefix, _)| key.starts_with(prefix))?.1;
-    Some(Field { path, value: None })
+/// The path of a field, and its value in Spark's notation.
+pub(crate) type PathAndValue = (&'static str, Option<String>);
+
+pub(crate) fn resource_field(key: &str, resources: &Resources) -> Option<PathAndValue> {
+    let Resources { driver, executors, .. } = resources;
+    let sizing = resources.sizing.map(|sizing| sizing == Sizing::Dynamic);
+    Some(match key {
+        "spark.driver.memory" => ("resources.driver.memory", text(Some(driver.memory))),
+        "spark.driver.cores" => ("resources.driver.cores", text(Some(driver.cores))),
+        "spark.driver.memoryOverhead" => ("resources.driver.memoryOverhead", text(driver.memory_overhead)),
+        "spark.executor.memory" => ("resources.executors.memory", text(Some(executors.memory))),
+        "spark.executor.cores" => ("resources.executors.cores", text(Some(executors.cores))),
+        "spark.executor.memoryOverhead" => {
+            ("resources.executors.memoryOverhead", text(executors.memory_overhead))
+        }
+        "spark.executor.instances" => ("resources.executors.instances", text(executors.instances)),
+        "spark.dynamicAllocation.enabled" => ("resources.sizing", text(sizing)),
+        "spark.dynamicAllocation.minExecutors" => ("resources.executors.min", text(executors.min)),
+        "spark.dynamicAllocation.maxExecutors" => ("resources.executors.max", text(executors.max)),
+        "spark.dynamicAllocation.initialExecutors" => {
+            ("resources.executors.initial", text(executors.initial))
+        }
+        "spark.kubernetes.driver.request.cores" => ("resources.driver.cpuRequest", text(driver.cpu_request)),
+        "spark.kubernetes.driver.limit.cores" => ("resources.driver.cpuLimit", text(driver.cpu_limit)),
+        "spark.kubernetes.executor.request.cores" => {
+            ("resources.executors.cpuRequest", text(executors.cpu_request))
+        }
+        "spark.kubernetes.executor.limit.cores" => {
+            ("resources.executors.cpuLimit", text(executors.cpu_limit))
+        }
+        _ => return None,
+    })
+}
+
+fn engine_field(key: &str, spec: &Spec) -> Option<PathAndValue> {
+    let options = &spec.spark;
+    Some(match key {
+        "spark.driver.extraJavaOptions" => {
+            ("spark.driverJavaOptions", text(options.driver_java_options.as_ref()))
+        }
+        "spark.executor.extraJavaOptions" => {
+            ("spark.executorJavaOptions", text(options.executor_java_options.as_ref()))
+        }
+        "spark.kubernetes.container.image" => ("engine.image", text(spec.engine.image.as_ref())),
+        _ => return None,
+    })
+}
+
+fn state_field(key: &str, state: &State) -> Option<PathAndValue> {
+    Some(match key {
+        "spark.sql.shuffle.partitions" => ("job.stream.state.partitions", text(state.partitions)),
+        "spark.sql.streaming.stateStore.providerClass" => ("job.stream.state.store", None),
+        "spark.sql.streaming.minBatchesToRetain" => ("job.stream.state.minBatchesToRetain", None),
+        _ => return None,
+    })
+}
+
+fn text(value: Option<impl ToString>) -> Option<String> {
+    value.map(|value| value.to_string())
 }

@@ -1,5 +1,7 @@
 //! Checks that the engine version exists, and that packages match it.
 
+use dcp_model::manifest::{EngineVersion, Maven};
+
 use super::Subject;
 use crate::diag::{Code, Diagnostic, Severity, list};
 
@@ -20,7 +22,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         return subject.report(diagnostic.help(help));
     };
     let scala = entry.scala.clone();
-    packages(subject, &scala, version.as_str());
+    packages(subject, &scala, version);
 }
 
 fn major_minor(version: &str) -> Option<&str> {
@@ -29,54 +31,43 @@ fn major_minor(version: &str) -> Option<&str> {
 }
 
 /// Reports jars for another version of Scala or Spark. At run time, they fail only when their first class is loaded.
-fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
+fn packages(subject: &mut Subject<'_>, scala: &str, engine: &EngineVersion) {
     for (at, package) in subject.manifest.spec.dependencies.packages.iter().enumerate() {
-        let mut parts = package.as_str().split(':');
-        let (Some(group), Some(artifact), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        let place = || subject.at(&["spec", "dependencies", "packages", &at.to_string()]);
-        let suffix = artifact.rsplit_once('_').map(|(_, suffix)| suffix);
-        let is_scala = |suffix: &&str| *suffix == "3" || suffix.starts_with("2.1");
-        let other = suffix.filter(|suffix| is_scala(suffix) && *suffix != scala);
-        let spark = spark_version_of(artifact).or_else(|| spark_version_of(version));
-        let diagnostic = if let Some(other) = other {
-            let right = artifact.replace(&format!("_{other}"), &format!("_{scala}"));
-            Diagnostic::new(
-                Code::BAD_MAVEN,
-                format!("`{artifact}` is made for Scala {other}, and the engine {engine} has {scala}"),
-            )
-            .at(place(), "")
-            .help(format!("take `{group}:{right}:{version}`"))
-        } else if group == "org.apache.spark" && !version.starts_with(&format!("{}.", major_minor_of(engine)))
-        {
-            Diagnostic::new(
-                Code::BAD_MAVEN,
-                format!("`{artifact}` is of Spark {version}, and the engine is {engine}"),
-            )
-            .at(place(), "")
-            .help(format!("take the version of it that belongs to {engine}"))
-        } else if let (Some(spark), Some(own)) = (spark, subject.manifest.spec.engine.version.spark())
-            && spark != own
-        {
-            let (major, minor) = spark;
-            let message = format!(
-                "`{package}` is made for Spark {major}.{minor}, and the engine is {}.{}",
-                own.0, own.1
-            );
-            let mut diagnostic = Diagnostic::new(Code::BAD_MAVEN, message)
-                .at(place(), "")
-                .help(format!("take the one that is made for Spark {}.{}, if there is one", own.0, own.1));
-            // Packages for the next minor version often work.
-            if major == own.0 {
-                diagnostic.severity = Severity::Warning;
-            }
-            diagnostic
-        } else {
-            continue;
-        };
-        subject.report(diagnostic);
+        if let Some(diagnostic) = mismatch(package, scala, engine) {
+            let place = subject.at(&["spec", "dependencies", "packages", &at.to_string()]);
+            subject.report(diagnostic.at(place, ""));
+        }
     }
+}
+
+fn mismatch(package: &Maven, scala: &str, engine: &EngineVersion) -> Option<Diagnostic> {
+    let mut parts = package.as_str().split(':');
+    let (group, artifact, version) = (parts.next()?, parts.next()?, parts.next()?);
+    let suffix = artifact.rsplit_once('_').map(|(_, suffix)| suffix);
+    let is_scala = |suffix: &&str| *suffix == "3" || suffix.starts_with("2.1");
+    if let Some(other) = suffix.filter(|suffix| is_scala(suffix) && *suffix != scala) {
+        let right = artifact.replace(&format!("_{other}"), &format!("_{scala}"));
+        let message = format!("`{artifact}` is made for Scala {other}, and the engine {engine} has {scala}");
+        let help = format!("take `{group}:{right}:{version}`");
+        return Some(Diagnostic::new(Code::BAD_MAVEN, message).help(help));
+    }
+    let release = major_minor(engine.as_str()).unwrap_or(engine.as_str());
+    if group == "org.apache.spark" && !version.starts_with(&format!("{release}.")) {
+        let message = format!("`{artifact}` is of Spark {version}, and the engine is {engine}");
+        let help = format!("take the version of it that belongs to {engine}");
+        return Some(Diagnostic::new(Code::BAD_MAVEN, message).help(help));
+    }
+    let (major, minor) = spark_version_of(artifact).or_else(|| spark_version_of(version))?;
+    let own = engine.spark().filter(|own| *own != (major, minor))?;
+    let message =
+        format!("`{package}` is made for Spark {major}.{minor}, and the engine is {}.{}", own.0, own.1);
+    let help = format!("take the one that is made for Spark {}.{}, if there is one", own.0, own.1);
+    let mut diagnostic = Diagnostic::new(Code::BAD_MAVEN, message).help(help);
+    // Packages for the next minor version often work.
+    if major == own.0 {
+        diagnostic.severity = Severity::Warning;
+    }
+    Some(diagnostic)
 }
 
 /// Returns the version of Spark in the name or the version of an artifact: `iceberg-spark-runtime-3.5_2.13`,
@@ -91,8 +82,4 @@ fn spark_version_of(name: &str) -> Option<(u32, u32)> {
             version => Some(version),
         }
     })
-}
-
-fn major_minor_of(engine: &str) -> &str {
-    major_minor(engine).unwrap_or(engine)
 }

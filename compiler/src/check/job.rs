@@ -96,11 +96,10 @@ fn unknown(
 fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, parameter: &Parameter) {
     let ScalarOr::Map(parameter) = parameter else { return };
     let TypedParameter { kind, default, run, description: _ } = parameter;
-    let below = |field: &'static str| [path, &[field]].concat();
     if let Some(default) = default
         && let Err(expected) = fits(*kind, default)
     {
-        let at = subject.at(&below("default"));
+        let at = subject.at(&[path, &["default"]].concat());
         subject.problem(
             Code::BAD_PARAMETER,
             format!("`{default}` is no {expected}"),
@@ -113,35 +112,37 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
     if let (Some(run), false) = (run, matches!(mode, Run::Continuous(_) | Run::Service(_)))
         && let Some((value, types)) = contradiction(*kind, *run)
     {
-        let at = subject.at(&below("run"));
+        let at = subject.at(&[path, &["run"]].concat());
         let message = format!("{value} is no {}", noun(*kind));
         let types = list(types.iter().copied(), "or");
         let label = format!("`{name}` is a {}", noun(*kind));
         subject.problem(Code::BAD_PARAMETER, message, at, label, format!("make its `type` {types}"));
     }
+    value_of_run(subject, path, name, parameter);
+}
+
+/// Checks that each run gives the parameter a value.
+fn value_of_run(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, parameter: &TypedParameter) {
+    let mode = &subject.manifest.spec.run;
+    let run_at = |subject: &Subject<'_>| subject.at(&[path, &["run"]].concat());
     // The `run` of a group's DAG may be in another manifest.
     let elsewhere = matches!(mode, Run::OnAssets(_)) && subject.manifest.spec.orchestrator.is_some();
-    match (run, mode) {
+    match (&parameter.run, mode) {
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), _) if elsewhere => {}
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), Run::OnAssets(_) | Run::Manual(_)) => {
-            let at = subject.at(&below("run"));
+            let at = run_at(subject);
             let message = format!("a run by `{}` is for no interval of data", mode.kind());
-            subject.problem(
-                Code::BAD_PARAMETER,
-                message,
-                at,
-                "has no value",
-                "take `date` or `timestamp`, which are then the run's own",
-            );
+            let help = "take `date` or `timestamp`, which are then the run's own";
+            subject.problem(Code::BAD_PARAMETER, message, at, "has no value", help);
         }
         (Some(_), Run::Continuous(_) | Run::Service(_)) => {
-            let at = subject.at(&below("run"));
+            let at = run_at(subject);
             let what = if matches!(mode, Run::Service(_)) { "service" } else { "continuous job" };
             let message = format!("a {what} has no runs that differ");
             subject.problem(Code::BAD_PARAMETER, message, at, "has no value", "give a `default` instead");
         }
         (None, Run::Schedule(_) | Run::OnAssets(_) | Run::Continuous(_) | Run::Service(_))
-            if default.is_none() =>
+            if parameter.default.is_none() =>
         {
             let at = subject.key(path);
             let message = format!("nobody gives `{name}` a value");

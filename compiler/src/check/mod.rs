@@ -3,19 +3,20 @@
 //! A check inspects the manifest and reports errors by path. Places in the source are computed only for diagnostics.
 
 pub(crate) mod assets;
-mod conf;
+pub(crate) mod conf;
 mod engine;
 mod foreign_references;
 mod functions;
 mod job;
 mod lineage;
+mod logging;
 mod pods;
 mod program;
 mod references;
 mod resources;
 mod run;
 pub(crate) mod secrets;
-mod settings;
+pub(crate) mod settings;
 mod sql;
 mod stream;
 
@@ -90,6 +91,7 @@ impl Subject<'_> {
         resources::check(self);
         pods::check(self);
         conf::check(self);
+        logging::check(self);
     }
 
     /// Returns the place of the value at a path, or of its nearest ancestor.

@@ -81,7 +81,8 @@ fn limit(
     overhead: Option<Memory>,
 ) {
     let Some(limit) = limit else { return };
-    let beside = overhead.map_or_else(|| default_overhead(largest.mib()), Memory::mib);
+    let beside =
+        overhead.map_or_else(|| default_overhead(largest.mib(), &subject.manifest.spec.job), Memory::mib);
     let least = largest.mib().saturating_add(beside);
     if limit.mib() >= least {
         return;
@@ -128,18 +129,7 @@ fn instances(subject: &mut Subject<'_>) {
             "swap them, or raise `max`",
         );
     }
-    if executors.instances.is_some() && (executors.min.is_some() || max.is_some()) {
-        let bound = if executors.min.is_some() { "min" } else { "max" };
-        let (at, other) = (subject.key(&path("instances")), subject.key(&path(bound)));
-        let diagnostic = crate::diag::Diagnostic::new(
-            Code::BAD_BOUNDS,
-            "the number of executors is fixed, and has bounds",
-        )
-        .at(at, "fixed here")
-        .at(other, "and bounded here")
-        .help("keep `instances`, or `min` and `max`");
-        subject.report(diagnostic);
-    }
+    fixed_with_bounds(subject);
     if executors.min.is_some() != max.is_some() {
         let (there, missing) = if max.is_some() { ("max", "min") } else { ("min", "max") };
         let at = subject.key(&path(there));
@@ -163,6 +153,23 @@ fn instances(subject: &mut Subject<'_>) {
             label,
             "`initial` is where scaling begins: put it between `min` and `max`",
         );
+    }
+}
+
+fn fixed_with_bounds(subject: &mut Subject<'_>) {
+    let executors = &subject.manifest.spec.resources.executors;
+    let path = |field| ["spec", "resources", "executors", field];
+    if executors.instances.is_some() && (executors.min.is_some() || executors.max.is_some()) {
+        let bound = if executors.min.is_some() { "min" } else { "max" };
+        let (at, other) = (subject.key(&path("instances")), subject.key(&path(bound)));
+        let diagnostic = crate::diag::Diagnostic::new(
+            Code::BAD_BOUNDS,
+            "the number of executors is fixed, and has bounds",
+        )
+        .at(at, "fixed here")
+        .at(other, "and bounded here")
+        .help("keep `instances`, or `min` and `max`");
+        subject.report(diagnostic);
     }
 }
 
@@ -200,7 +207,11 @@ fn sizing(subject: &mut Subject<'_>) {
             "choose `dynamic` or `fixed`",
         );
     }
-    if let Run::Continuous(continuous) = &spec.run
+    scaling(subject, bounded);
+}
+
+fn scaling(subject: &mut Subject<'_>, bounded: bool) {
+    if let Run::Continuous(continuous) = &subject.manifest.spec.run
         && continuous.scaling.is_some()
     {
         let at = subject.key(&["spec", "run", "continuous", "scaling"]);

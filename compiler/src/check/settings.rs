@@ -14,15 +14,15 @@ const MAX_EDITS: usize = 2;
 
 /// A known setting that is similar to an unknown one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Suggestion {
-    pub(super) name: &'static str,
+pub(crate) struct Suggestion {
+    pub(crate) name: &'static str,
     /// Set if another version of Spark has the setting.
-    pub(super) in_other_version: bool,
+    pub(crate) in_other_version: bool,
 }
 
 /// Returns the setting that is most similar to an unknown one. Unknown settings without a similar one are assumed to
 /// belong to other programs.
-pub(super) fn suggestion(name: &str, spark: Option<(u32, u32)>) -> Option<Suggestion> {
+pub(crate) fn suggestion(name: &str, spark: Option<(u32, u32)>) -> Option<Suggestion> {
     let line = SETTINGS.binary_search_by(|line| name_of(line).cmp(name));
     if line.is_ok_and(|at| has(SETTINGS[at], spark))
         || OPEN_FAMILIES.iter().any(|family| name.starts_with(family))

@@ -4,7 +4,7 @@ use std::slice;
 
 use dcp_model::manifest::{FileRef, Job, Manifest};
 
-use super::unreadable;
+use super::load::unreadable;
 use crate::diag::Diagnostic;
 use crate::source::SourceLoader;
 use crate::yaml::NodeRef;

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dcp_model::manifest::{AssetTrigger, Manifest, Run, RunValue, ScalarOr, Schedule};
 
-use super::{Dataset, Graph, Link, Node, Places, cycles};
+use super::cycles::cycles;
+use super::{Dataset, Graph, Link, Node, Places};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 

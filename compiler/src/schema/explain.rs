@@ -1,8 +1,9 @@
 //! Converts errors of the schema to diagnostics with remedies.
 
+mod messages;
+
 use std::collections::HashSet;
 
-use dcp_model::manifest;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{JsonType, ValidationError};
@@ -12,6 +13,10 @@ use super::{DocumentSchema, fields};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::source::Span;
 use crate::yaml::{Member, NodeId, NodeRef, Tree};
+use messages::{
+    choose, format_error, limit, malformed, not_allowed, out_of_range, repeated, required, shortened,
+    type_mismatch, types, wrong_type,
+};
 
 /// Maximum number of unknown fields of a map that are reported individually.
 const MAX_UNKNOWN: usize = 20;
@@ -93,34 +98,10 @@ impl<'t> Pass<'_, 't> {
                 let missing = property.as_str().unwrap_or_default();
                 self.report(required(node, missing, name));
             }
-            ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Object) }
-                if node.scalar().is_some() =>
-            {
-                let text = node.scalar().unwrap_or_default();
-                let diagnostic = type_mismatch(node, name, &[JsonType::Object]);
-                let known = self.fields_at(error.schema_path()).contains(&text);
-                self.report(if known {
-                    diagnostic.help(format!(
-                        "write `{name}: {{{text}: …}}`, or `{{{text}: {{}}}}` where it needs nothing"
-                    ))
-                } else {
-                    diagnostic
-                });
-            }
             ValidationErrorKind::Type { kind } => {
-                let format =
-                    self.parent_of(error.schema_path()).and_then(|parent| parent.get("format")?.as_str());
-                self.report(wrong_type(node, name, kind, format));
+                self.report(self.wrong_type(node, name, kind, error.schema_path()));
             }
-            ValidationErrorKind::FalseSchema if node.is_map() => {
-                for member in node.members().take(MAX_UNKNOWN) {
-                    let message = format!("unknown field `{}`", shortened(member.key));
-                    let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, message);
-                    self.report(
-                        diagnostic.at(member.key_span, format!("`{name}` holds nothing")).help("remove it"),
-                    );
-                }
-            }
+            ValidationErrorKind::FalseSchema if node.is_map() => self.not_empty(node, name),
             ValidationErrorKind::Enum { options } => self.report(not_allowed(node, options)),
             ValidationErrorKind::Constant { expected_value } => {
                 self.report(not_allowed(node, &Value::Array(vec![(**expected_value).clone()])));
@@ -135,16 +116,49 @@ impl<'t> Pass<'_, 't> {
             ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
                 self.report(self.exactly_one(node, name, error.schema_path()));
             }
-            kind => {
-                let examples = self
-                    .parent_of(error.schema_path())
-                    .and_then(|parent| parent.get("examples")?.get(0)?.as_str());
-                let diagnostic = out_of_range(node, name, kind);
-                self.report(match examples {
-                    Some(example) => diagnostic.help(format!("for example `{example}`")),
-                    None => diagnostic,
-                });
+            kind => self.report(self.out_of_range(node, name, kind, error.schema_path())),
+        }
+    }
+
+    fn wrong_type(&self, node: NodeRef<'_>, name: &str, kind: &TypeKind, keyword: &Location) -> Diagnostic {
+        match (kind, node.scalar()) {
+            (TypeKind::Single(JsonType::Object), Some(text)) => {
+                let diagnostic = type_mismatch(node, name, &[JsonType::Object]);
+                if !self.fields_at(keyword).contains(&text) {
+                    return diagnostic;
+                }
+                diagnostic.help(format!(
+                    "write `{name}: {{{text}: …}}`, or `{{{text}: {{}}}}` where it needs nothing"
+                ))
             }
+            _ => {
+                let format = self.parent_of(keyword).and_then(|parent| parent.get("format")?.as_str());
+                wrong_type(node, name, kind, format)
+            }
+        }
+    }
+
+    /// Reports the fields of a map that must be empty.
+    fn not_empty(&mut self, node: NodeRef<'t>, name: &str) {
+        for member in node.members().take(MAX_UNKNOWN) {
+            let message = format!("unknown field `{}`", shortened(member.key));
+            let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, message);
+            self.report(diagnostic.at(member.key_span, format!("`{name}` holds nothing")).help("remove it"));
+        }
+    }
+
+    fn out_of_range(
+        &self,
+        node: NodeRef<'_>,
+        name: &str,
+        kind: &ValidationErrorKind,
+        keyword: &Location,
+    ) -> Diagnostic {
+        let example = self.parent_of(keyword).and_then(|parent| parent.get("examples")?.get(0)?.as_str());
+        let diagnostic = out_of_range(node, name, kind);
+        match example {
+            Some(example) => diagnostic.help(format!("for example `{example}`")),
+            None => diagnostic,
         }
     }
 
@@ -192,30 +206,10 @@ impl<'t> Pass<'_, 't> {
                     self.renames.push(Rename { map: node.id(), from: key.clone(), to: meant.clone() });
                     diagnostic.at(member.key_span, format!("did you mean `{meant}`?"))
                 }
-                None if let Some(there) = near_member(node, key, &fields) => {
-                    let (at, name) = (member.key_span, there.key);
-                    if there.key_span.file == at.file {
-                        diagnostic
-                            .at(at, format!("did you mean `{name}`?"))
-                            .at(there.key_span, "which is there already")
-                            .help("remove one of the two")
-                    } else {
-                        diagnostic
-                            .at(at, format!("did you mean `{name}`?"))
-                            .at(there.key_span, "this overlay sets it")
-                    }
-                }
-                None => {
-                    let known = list(fields.iter().map(String::as_str).take(24), "and");
-                    let diagnostic = diagnostic.at(member.key_span, "no field has this name here");
-                    match fields.is_empty() {
-                        _ if key.contains(' ') && member.value.is_null() => diagnostic.help(
-                            "is this the rest of a text? Inside `{…}`, a text with a comma needs quotes",
-                        ),
-                        true => diagnostic.help("nothing can stand here"),
-                        false => diagnostic.help(format!("known here: {known}")),
-                    }
-                }
+                None => match near_member(node, key, &fields) {
+                    Some(there) => set_twice(diagnostic, &member, &there),
+                    None => unlike_all(diagnostic, &member, &fields),
+                },
             };
             self.report(diagnostic);
         }
@@ -312,192 +306,27 @@ fn near_member<'t>(node: NodeRef<'t>, key: &str, fields: &[String]) -> Option<Me
     node.member(nearest(key, fields.iter().map(String::as_str))?)
 }
 
-fn choose(node: NodeRef<'_>, name: &str, fields: &[&str]) -> Diagnostic {
-    let there: Vec<_> = node.members().filter(|member| fields.contains(&member.key)).collect();
-    let message = format!("`{name}` needs exactly one of {}", list(fields.iter().copied(), "and"));
-    let diagnostic = Diagnostic::new(Code::EXACTLY_ONE, message);
-    match there.as_slice() {
-        [] => diagnostic.at(node.span(), "and has none of them"),
-        [first, rest @ ..] => rest
-            .iter()
-            .fold(diagnostic.at(first.key_span, "one is here"), |diagnostic, other| {
-                diagnostic.at(other.key_span, "another one here")
-            })
-            .help("keep one of them"),
+/// Describes an unknown field that resembles an existing one, of the same map or of an overlay.
+fn set_twice(diagnostic: Diagnostic, member: &Member<'_>, there: &Member<'_>) -> Diagnostic {
+    let diagnostic = diagnostic.at(member.key_span, format!("did you mean `{}`?", there.key));
+    if there.key_span.file == member.key_span.file {
+        diagnostic.at(there.key_span, "which is there already").help("remove one of the two")
+    } else {
+        diagnostic.at(there.key_span, "this overlay sets it")
     }
 }
 
-fn required(node: NodeRef<'_>, missing: &str, name: &str) -> Diagnostic {
-    Diagnostic::new(Code::MISSING_FIELD, format!("`{missing}` is missing from `{name}`"))
-        .at(node.span(), format!("needs `{missing}`"))
-        .help(format!("add `{missing}: …` here"))
-}
-
-/// Reports a repeated entry of a list.
-fn repeated(node: NodeRef<'_>, name: &str) -> Diagnostic {
-    let items: Vec<NodeRef<'_>> = node.items().collect();
-    let values: Vec<Value> = items.iter().map(|item| item.to_json()).collect();
-    let again =
-        (1..values.len()).find_map(|at| Some((at, values[..at].iter().position(|it| *it == values[at])?)));
-    let Some((again, first)) = again else {
-        let message = format!("something stands twice in `{name}`");
-        return Diagnostic::new(Code::OUT_OF_RANGE, message)
-            .at(node.span(), "every entry may stand here once");
-    };
-    let what =
-        items[again].scalar().map_or_else(|| "an entry".to_owned(), |text| format!("`{}`", shortened(text)));
-    Diagnostic::new(Code::OUT_OF_RANGE, format!("{what} stands twice in `{name}`"))
-        .at(items[again].span(), "again here")
-        .at(items[first].span(), "first here")
-        .help("remove one of the two")
-}
-
-fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind, format: Option<&str>) -> Diagnostic {
-    let diagnostic = type_mismatch(node, name, &types(kind));
-    // Quotes alone do not turn a number into a duration.
-    let format_error = format.zip(node.scalar()).and_then(|(format, text)| check_format(format, text));
-    match format_error.and_then(|format_error| format_error.help) {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    }
-}
-
-fn types(kind: &TypeKind) -> Vec<JsonType> {
-    match kind {
-        TypeKind::Single(single) => vec![*single],
-        TypeKind::Multiple(several) => several.iter().collect(),
-    }
-}
-
-fn type_mismatch(node: NodeRef<'_>, name: &str, wanted: &[JsonType]) -> Diagnostic {
-    let mut words: Vec<&str> = Vec::new();
-    for wanted in wanted {
-        let word = type_word(*wanted);
-        if !words.contains(&word) {
-            words.push(word);
+/// Describes an unknown field that resembles no known field.
+fn unlike_all(diagnostic: Diagnostic, member: &Member<'_>, fields: &[String]) -> Diagnostic {
+    let known = list(fields.iter().map(String::as_str).take(24), "and");
+    let diagnostic = diagnostic.at(member.key_span, "no field has this name here");
+    match fields.is_empty() {
+        _ if member.key.contains(' ') && member.value.is_null() => {
+            diagnostic.help("is this the rest of a text? Inside `{…}`, a text with a comma needs quotes")
         }
+        true => diagnostic.help("nothing can stand here"),
+        false => diagnostic.help(format!("known here: {known}")),
     }
-    let expected = match words.split_last() {
-        Some((last, [])) => (*last).to_owned(),
-        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-        None => "something else".to_owned(),
-    };
-    let message = format!("`{name}` should be {expected}, and is {}", node.type_name());
-    let diagnostic =
-        Diagnostic::new(Code::WRONG_TYPE, message).at(node.span(), format!("expected {expected}"));
-    let text = node.scalar().unwrap_or_default();
-    match wanted {
-        _ if node.is_null() => diagnostic.help("give it a value, or leave the field out"),
-        [JsonType::String] if node.scalar().is_some() => {
-            diagnostic.help(format!("put it in quotes: \"{}\"", shortened(text)))
-        }
-        [JsonType::Boolean] => match text.to_ascii_lowercase().as_str() {
-            "yes" | "on" | "1" => diagnostic.help("write `true`"),
-            "no" | "off" | "0" => diagnostic.help("write `false`"),
-            _ => diagnostic.help("write `true` or `false`"),
-        },
-        [JsonType::Integer | JsonType::Number] => match text.parse::<i64>() {
-            Ok(number) => diagnostic.help(format!("write {number}, without quotes")),
-            Err(_) => diagnostic,
-        },
-        [JsonType::Array] if node.scalar().is_some() => {
-            diagnostic.help(format!("write a list: [{}]", shortened(text)))
-        }
-        _ => diagnostic,
-    }
-}
-
-fn type_word(kind: JsonType) -> &'static str {
-    match kind {
-        JsonType::Array => "a list",
-        JsonType::Boolean => "a boolean",
-        JsonType::Integer => "a whole number",
-        JsonType::Null => "nothing",
-        JsonType::Number => "a number",
-        JsonType::Object => "a map",
-        JsonType::String => "text",
-    }
-}
-
-fn not_allowed(node: NodeRef<'_>, options: &Value) -> Diagnostic {
-    let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let Some(text) = node.scalar() else { return type_mismatch(node, "this", &[JsonType::String]) };
-    let message = format!("`{}` is not allowed here", shortened(text));
-    let diagnostic = Diagnostic::new(Code::NOT_ALLOWED, message);
-    let known = list(options.iter().copied(), "or");
-    match nearest(text, options.iter().copied()) {
-        Some(meant) => {
-            diagnostic.at(node.span(), format!("did you mean `{meant}`?")).help(format!("allowed: {known}"))
-        }
-        None => diagnostic.at(node.span(), format!("expected {known}")),
-    }
-}
-
-fn malformed(format: &str, node: NodeRef<'_>) -> Diagnostic {
-    format_error(format, node.scalar().unwrap_or_default(), node.span())
-}
-
-/// Creates a diagnostic with the format's own message about an invalid text.
-fn format_error(format: &str, text: &str, span: Span) -> Diagnostic {
-    match check_format(format, text) {
-        Some(format_error) => {
-            let diagnostic =
-                Diagnostic::new(format_error.code, shortened_message(format_error.message, text))
-                    .at(span, "");
-            match format_error.help {
-                Some(help) => diagnostic.help(help),
-                None => diagnostic,
-            }
-        }
-        None => Diagnostic::new(Code::MALFORMED, format!("`{}` is malformed", shortened(text)))
-            .at(span, format!("expected {format}")),
-    }
-}
-
-fn check_format(format: &str, text: &str) -> Option<manifest::FormatError> {
-    manifest::formats().find(|known| known.name == format).and_then(|known| (known.check)(text).err())
-}
-
-fn out_of_range(node: NodeRef<'_>, name: &str, kind: &ValidationErrorKind) -> Diagnostic {
-    let code = match kind {
-        ValidationErrorKind::Pattern { .. } => Code::MALFORMED,
-        _ => Code::OUT_OF_RANGE,
-    };
-    let message = match node.scalar() {
-        Some("") => format!("`{name}` is empty"),
-        Some(text) => format!("`{}` can't be the value of `{name}`", shortened(text)),
-        None => format!("`{name}` is not as it should be"),
-    };
-    Diagnostic::new(code, message).at(node.span(), limit(kind))
-}
-
-fn limit(kind: &ValidationErrorKind) -> String {
-    match kind {
-        ValidationErrorKind::Minimum { limit } => format!("at least {limit}"),
-        ValidationErrorKind::Maximum { limit } => format!("at most {limit}"),
-        ValidationErrorKind::MinLength { limit: 1 } => "must not be empty".to_owned(),
-        ValidationErrorKind::MinLength { limit } => format!("at least {limit} characters"),
-        ValidationErrorKind::MaxLength { limit } => format!("at most {limit} characters"),
-        ValidationErrorKind::MinItems { limit: 1 } => "needs at least one entry".to_owned(),
-        ValidationErrorKind::MinItems { limit } => format!("needs at least {limit} entries"),
-        ValidationErrorKind::MaxItems { limit } => format!("has at most {limit} entries"),
-        ValidationErrorKind::Pattern { pattern } => format!("must match `{pattern}`"),
-        other => format!("breaks the rule `{}`", other.keyword()),
-    }
-}
-
-/// Truncates a value for messages, because values come from untrusted files.
-fn shortened(text: &str) -> String {
-    const MAX_LENGTH: usize = 60;
-    match text.char_indices().nth(MAX_LENGTH) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-fn shortened_message(message: String, text: &str) -> String {
-    let short = shortened(text);
-    if short == text { message } else { message.replace(text, &short) }
 }
 
 fn segments(location: &Location) -> Vec<String> {

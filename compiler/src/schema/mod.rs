@@ -1,4 +1,4 @@
-//! The JSON Schema of manifests, which is generated from the model, and validates trees.
+//! The JSON Schemas of manifests and other files, which are generated from the model, and validate trees.
 
 mod explain;
 mod fields;
@@ -7,7 +7,8 @@ pub mod reference;
 
 use std::sync::LazyLock;
 
-use dcp_model::manifest::{self, Manifest};
+use dcp_model::clusters::{self, Clusters};
+use dcp_model::manifest::{self, Format, Manifest};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -32,10 +33,19 @@ pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {
     DocumentSchema::new(generate::document::<ProjectFile>("project", "The project file of dcp"))
 });
 
+/// The schema of `clusters.yaml`.
+pub static CLUSTERS: LazyLock<DocumentSchema> =
+    LazyLock::new(|| DocumentSchema::new(generate::document::<Clusters>("clusters", "The clusters of dcp")));
+
+/// Returns the formats of all documents.
+fn formats() -> impl Iterator<Item = &'static Format> {
+    manifest::formats().chain(clusters::formats())
+}
+
 impl DocumentSchema {
     fn new(value: Value) -> Self {
         let mut options = jsonschema::options_for::<TreeJson>().should_validate_formats(true);
-        for format in manifest::formats() {
+        for format in formats() {
             options = options.with_format(format.name, |text| (format.check)(text).is_ok());
         }
         let validator = options.build(&value).expect("the schema comes from the model, and a test builds it");

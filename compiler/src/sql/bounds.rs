@@ -1,7 +1,7 @@
 //! Bounds that a join's condition sets between columns of its sides, in the form that Spark follows: comparisons of
 //! sums of columns and constants. Other forms, such as functions that add days, are not bounds to Spark.
 
-use sqlparser::ast::{BinaryOperator, Expr, Ident, Interval, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, Expr, Function, Ident, Interval, UnaryOperator, Value};
 
 use super::children::{self, Child};
 use super::facts::{Bound, Operand, Side};
@@ -86,13 +86,7 @@ impl<'a> Sum<'a> {
             }
             Expr::Function(function) => {
                 names::single(&function.name).filter(|name| is_number(name))?;
-                let mut argument = None;
-                children::of_function(function, &mut |child| {
-                    if let Child::Expr(expr) = child {
-                        argument = Some(expr);
-                    }
-                });
-                self.add(argument?, negate)
+                self.add(last_argument(function)?, negate)
             }
             Expr::Interval(interval) => is_constant(interval).then_some(()),
             Expr::Value(_) | Expr::TypedString(_) => Some(()),
@@ -130,6 +124,16 @@ fn is_column(expr: &Expr) -> bool {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
         _ => false,
     }
+}
+
+fn last_argument(function: &Function) -> Option<&Expr> {
+    let mut argument = None;
+    children::of_function(function, &mut |child| {
+        if let Child::Expr(expr) = child {
+            argument = Some(expr);
+        }
+    });
+    argument
 }
 
 fn is_number(name: &str) -> bool {

@@ -257,27 +257,7 @@ impl Pass {
             }
             Token::RParen | Token::RBracket => self.close(at.end),
             Token::Comma | Token::SemiColon => self.reset(),
-            Token::Word(word) if word.quote_style.is_none() => match word.keyword {
-                Keyword::CASE => self.push(None),
-                Keyword::END => {
-                    if self.open.last().is_some_and(|it| it.bracket.is_none()) {
-                        self.pop();
-                    }
-                }
-                Keyword::WHEN | Keyword::THEN | Keyword::ELSE => self.reset(),
-                keyword => {
-                    if keyword == Keyword::PIVOT {
-                        self.layout.pivots.push(at.clone());
-                    }
-                    if chains_operands(keyword) {
-                        self.count_operator(at);
-                    }
-                    if is_join_keyword(keyword) {
-                        let lead = self.lead.filter(|_| keyword == Keyword::JOIN);
-                        self.layout.join_keywords.push(lead.unwrap_or(at.start)..at.end);
-                    }
-                }
-            },
+            Token::Word(word) if word.quote_style.is_none() => self.keyword(word.keyword, at),
             Token::VerticalBarRightAngleBracket => {
                 self.reset();
                 self.layout.pipes.push(at.start);
@@ -292,6 +272,30 @@ impl Pass {
             | Token::Word(_)
             | Token::EOF => {}
             _ => self.count_operator(at),
+        }
+    }
+
+    fn keyword(&mut self, keyword: Keyword, at: &Range<u32>) {
+        match keyword {
+            Keyword::CASE => self.push(None),
+            Keyword::END => {
+                if self.open.last().is_some_and(|it| it.bracket.is_none()) {
+                    self.pop();
+                }
+            }
+            Keyword::WHEN | Keyword::THEN | Keyword::ELSE => self.reset(),
+            keyword => {
+                if keyword == Keyword::PIVOT {
+                    self.layout.pivots.push(at.clone());
+                }
+                if chains_operands(keyword) {
+                    self.count_operator(at);
+                }
+                if is_join_keyword(keyword) {
+                    let lead = self.lead.filter(|_| keyword == Keyword::JOIN);
+                    self.layout.join_keywords.push(lead.unwrap_or(at.start)..at.end);
+                }
+            }
         }
     }
 

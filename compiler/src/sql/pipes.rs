@@ -68,30 +68,11 @@ impl Walk {
             PipeOperator::Except { set_quantifier, queries } => {
                 self.set_operation(SetOperator::Except, *set_quantifier, queries, rows, at);
             }
-            PipeOperator::Join(join) => {
-                if rows.items.is_empty() {
-                    rows.items = vec![Item::new(None, std::mem::take(&mut rows.source))];
-                }
-                self.joined_with(&mut rows.items, join, None);
-                rows.source = Source::of(rows.items.iter().map(|item| &item.source));
-                self.unknown_columns(at, outermost);
-            }
-            PipeOperator::Pivot { aggregate_functions, value_column, value_source, .. } => {
-                let values = value_column.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
-                let all = vec!["*".to_owned()];
-                self.pivot(aggregate_functions, &values, value_source, (all, at.start));
-                self.shape.nested_aggregation |= rows.source.aggregated;
-                rows.source.aggregated = true;
-                rows.items.clear();
-                self.unknown_columns(at, outermost);
-            }
-            PipeOperator::Unpivot { .. } => {
-                rows.items.clear();
-                self.unknown_columns(at, outermost);
-            }
-            PipeOperator::Call { function, .. } => {
-                self.expr(&Expr::Function(function.clone()));
-                rows.items.clear();
+            PipeOperator::Join(_)
+            | PipeOperator::Pivot { .. }
+            | PipeOperator::Unpivot { .. }
+            | PipeOperator::Call { .. } => {
+                self.reshaped(operator, rows, at);
                 self.unknown_columns(at, outermost);
             }
             _ => {
@@ -100,6 +81,32 @@ impl Walk {
                 }
                 self.projected(operator, rows, outermost);
             }
+        }
+    }
+
+    /// Walks operators whose columns are not known.
+    fn reshaped(&mut self, operator: &PipeOperator, rows: &mut Rows, at: &Range<u32>) {
+        match operator {
+            PipeOperator::Join(join) => {
+                if rows.items.is_empty() {
+                    rows.items = vec![Item::new(None, std::mem::take(&mut rows.source))];
+                }
+                self.joined_with(&mut rows.items, join, None);
+                rows.source = Source::of(rows.items.iter().map(|item| &item.source));
+            }
+            PipeOperator::Pivot { aggregate_functions, value_column, value_source, .. } => {
+                let values = value_column.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+                let all = vec!["*".to_owned()];
+                self.pivot(aggregate_functions, &values, value_source, (all, at.start));
+                self.shape.nested_aggregation |= rows.source.aggregated;
+                rows.source.aggregated = true;
+                rows.items.clear();
+            }
+            PipeOperator::Call { function, .. } => {
+                self.expr(&Expr::Function(function.clone()));
+                rows.items.clear();
+            }
+            _ => rows.items.clear(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableFactor};
+use sqlparser::ast::{FunctionArg, Ident, ObjectName, Query, Spanned, TableAlias, TableFactor};
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::item::{Item, factor_span};
@@ -21,40 +21,28 @@ impl Walk {
     }
 
     fn items(&mut self, factor: &TableFactor) -> Vec<Item> {
+        let TableFactor::NestedJoin { table_with_joins, alias } = factor else {
+            return vec![self.item(factor)];
+        };
+        let items = self.joined(table_with_joins, None);
+        match alias {
+            None => items,
+            Some(alias) => vec![merged(Some(alias), &items)],
+        }
+    }
+
+    fn item(&mut self, factor: &TableFactor) -> Item {
         match factor {
             TableFactor::Table { name, alias, args, sample, .. } => {
                 self.sample(name, sample.as_ref());
                 match args {
-                    None if names::is_stream(name, alias.as_ref()) => {
-                        let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
-                        vec![self.named(&ObjectName::from(table), None)]
-                    }
-                    None => vec![self.named(name, alias.as_ref())],
-                    Some(args) => vec![self.table_function(name, &args.args, alias.as_ref())],
+                    None => self.plain_table(name, alias.as_ref()),
+                    Some(args) => self.table_function(name, &args.args, alias.as_ref()),
                 }
             }
             TableFactor::Derived { lateral, subquery, alias, sample } => {
                 self.sample(subquery.as_ref(), sample.as_ref());
-                let around = lateral.then(|| self.lateral_qualifiers.replace(HashSet::new()));
-                self.correlated += usize::from(*lateral);
-                let source = self.query(subquery, false);
-                self.correlated -= usize::from(*lateral);
-                let mut item = Item::new(alias.as_ref(), source);
-                if let Some(around) = around {
-                    item.lateral_qualifiers =
-                        std::mem::replace(&mut self.lateral_qualifiers, around).unwrap_or_default();
-                    if let Some(around) = &mut self.lateral_qualifiers {
-                        around.extend(item.lateral_qualifiers.iter().cloned());
-                    }
-                }
-                vec![item]
-            }
-            TableFactor::NestedJoin { table_with_joins, alias } => {
-                let items = self.joined(table_with_joins, None);
-                match alias {
-                    None => items,
-                    Some(alias) => vec![merged(Some(alias), &items)],
-                }
+                self.derived(subquery, *lateral, alias.as_ref())
             }
             TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
                 let mut item = merged(alias.as_ref(), &self.factor(table));
@@ -63,26 +51,48 @@ impl Walk {
                 self.pivot(aggregate_functions, &values, value_source, (pivot::input(table), behind));
                 self.shape.nested_aggregation |= item.source.aggregated;
                 item.source.aggregated = true;
-                vec![item]
+                item
             }
-            TableFactor::Unpivot { table, alias, .. } => {
-                vec![merged(alias.as_ref(), &self.factor(table))]
-            }
+            TableFactor::Unpivot { table, alias, .. } => merged(alias.as_ref(), &self.factor(table)),
             TableFactor::Function { name, args, alias, .. } => {
-                vec![self.table_function(name, args, alias.as_ref())]
+                self.table_function(name, args, alias.as_ref())
             }
             TableFactor::TableFunction { expr, alias } => {
                 self.expr(expr);
-                vec![Item::new(alias.as_ref(), Source::default())]
+                Item::new(alias.as_ref(), Source::default())
             }
             TableFactor::UNNEST { array_exprs, alias, .. } => {
                 for expr in array_exprs {
                     self.expr(expr);
                 }
-                vec![Item::new(alias.as_ref(), Source::default())]
+                Item::new(alias.as_ref(), Source::default())
             }
-            _ => vec![Item::new(None, Source::default())],
+            _ => Item::new(None, Source::default()),
         }
+    }
+
+    fn plain_table(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Item {
+        if names::is_stream(name, alias) {
+            let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
+            return self.named(&ObjectName::from(table), None);
+        }
+        self.named(name, alias)
+    }
+
+    fn derived(&mut self, subquery: &Query, lateral: bool, alias: Option<&TableAlias>) -> Item {
+        let around = lateral.then(|| self.lateral_qualifiers.replace(HashSet::new()));
+        self.correlated += usize::from(lateral);
+        let source = self.query(subquery, false);
+        self.correlated -= usize::from(lateral);
+        let mut item = Item::new(alias, source);
+        if let Some(around) = around {
+            item.lateral_qualifiers =
+                std::mem::replace(&mut self.lateral_qualifiers, around).unwrap_or_default();
+            if let Some(around) = &mut self.lateral_qualifiers {
+                around.extend(item.lateral_qualifiers.iter().cloned());
+            }
+        }
+        item
     }
 
     /// Records a `LATERAL` subquery, with the relations on its left whose columns it uses.
@@ -188,6 +198,7 @@ fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
 }
 
 /// Adds the content of another shape. Its order, limit, columns and references are left out.
+#[expect(clippy::too_many_lines, reason = "one line or two for each field of a shape")]
 fn append(shape: &mut QueryShape, other: &QueryShape) {
     let QueryShape {
         relations,

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Assignment, CreateTableLikeKind, Delete, Expr, FromTable, Insert, Merge, MergeAction, MergeInsertKind,
-    MergeUpdateKind, ObjectName, Query, SetExpr, Spanned, Statement, TableFactor, TableObject,
-    TableWithJoins, Update, UpdateTableFromKind,
+    Assignment, CreateTable, CreateTableLikeKind, CreateView, Delete, Expr, FromTable, Insert, Merge,
+    MergeAction, MergeInsertKind, MergeUpdateKind, ObjectName, Query, SetExpr, Spanned, Statement,
+    TableFactor, TableObject, TableWithJoins, Truncate, Update, UpdateTableFromKind,
 };
 use sqlparser::tokenizer::Span;
 
@@ -112,43 +112,16 @@ impl Walk {
                 self.query(source, true);
                 StatementKind::Insert
             }
-            Statement::CreateTable(create) => {
-                match &create.query {
-                    Some(query) => {
-                        self.write(&create.name);
-                        self.query(query, true);
-                        return StatementKind::CreateTableAs;
-                    }
-                    None => self.like(create.like.as_ref()),
-                }
-                StatementKind::Ddl
-            }
-            Statement::CreateView(view) => {
-                let source = self.query(&view.query, true);
-                if view.temporary {
-                    self.define(&view.name, source.aggregated);
-                }
-                StatementKind::CreateView { temporary: view.temporary }
-            }
+            Statement::CreateTable(create) => self.create_table(create),
+            Statement::CreateView(view) => self.create_view(view),
             Statement::Cache { table_name, query, .. } => {
-                match query {
-                    Some(query) => {
-                        let source = self.query(query, true);
-                        self.define(table_name, source.aggregated);
-                    }
-                    None => self.read(table_name),
-                }
+                self.cache(table_name, query.as_deref());
                 StatementKind::Other
             }
             Statement::Merge(merge) => self.merge(merge),
             Statement::Update(update) => self.update(update),
             Statement::Delete(delete) => self.delete(delete),
-            Statement::Truncate(truncate) => {
-                for target in &truncate.table_names {
-                    self.write(&target.name);
-                }
-                StatementKind::Ddl
-            }
+            Statement::Truncate(truncate) => self.truncate(truncate),
             Statement::LoadData { table_name, .. } => {
                 self.write(table_name);
                 StatementKind::Insert
@@ -165,6 +138,41 @@ impl Walk {
             other if is_ddl(other) => StatementKind::Ddl,
             _ => StatementKind::Other,
         }
+    }
+
+    fn create_table(&mut self, create: &CreateTable) -> StatementKind {
+        let Some(query) = &create.query else {
+            self.like(create.like.as_ref());
+            return StatementKind::Ddl;
+        };
+        self.write(&create.name);
+        self.query(query, true);
+        StatementKind::CreateTableAs
+    }
+
+    fn create_view(&mut self, view: &CreateView) -> StatementKind {
+        let source = self.query(&view.query, true);
+        if view.temporary {
+            self.define(&view.name, source.aggregated);
+        }
+        StatementKind::CreateView { temporary: view.temporary }
+    }
+
+    fn cache(&mut self, table: &ObjectName, query: Option<&Query>) {
+        match query {
+            Some(query) => {
+                let source = self.query(query, true);
+                self.define(table, source.aggregated);
+            }
+            None => self.read(table),
+        }
+    }
+
+    fn truncate(&mut self, truncate: &Truncate) -> StatementKind {
+        for target in &truncate.table_names {
+            self.write(&target.name);
+        }
+        StatementKind::Ddl
     }
 
     /// Walks an explained statement, which reads and doesn't write.

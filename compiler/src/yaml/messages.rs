@@ -14,6 +14,7 @@ const LEVEL: &str = "indent it as the other lines of its level";
 const NOT_NEEDED: &str = "manifests need none of these: remove it";
 
 /// Describes an error of the parser.
+#[expect(clippy::too_many_lines, reason = "one table: an arm for each error")]
 pub(super) fn describe(kind: &Kind) -> MessageAndHelp {
     if let Some(words) = brackets(kind) {
         return words;

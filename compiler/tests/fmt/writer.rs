@@ -169,18 +169,11 @@ impl Writer {
 
     /// Writes the content of a `-` or `:` at `column`, and the end of its line.
     fn content(&mut self, node: &Node, column: usize, item: bool) {
-        let anchored = self.one_in(8) && !matches!(node, Node::Null);
-        if anchored {
-            self.anchors += 1;
-            let name = self.anchors;
-            let _ = write!(self.out, " &a{name}");
-        }
+        let anchored = self.anchor(node);
         match node {
             Node::Seq(items) if !items.is_empty() && !self.one_in(4) => {
-                if item && !anchored && self.one_in(2) {
-                    let spaces = 1 + self.pick(4);
-                    self.spaces(spaces);
-                    return self.seq(items, column + 1 + spaces, true);
+                if let Some(column) = self.compact_column(column, item && !anchored) {
+                    return self.seq(items, column, true);
                 }
                 self.trailing(4);
                 self.put("\n");
@@ -188,10 +181,8 @@ impl Writer {
                 self.seq(items, column + deeper.max(usize::from(item)), false);
             }
             Node::Map(members) if !members.is_empty() && !self.one_in(4) => {
-                if item && !anchored && self.one_in(2) {
-                    let spaces = 1 + self.pick(4);
-                    self.spaces(spaces);
-                    return self.map(members, column + 1 + spaces, true);
+                if let Some(column) = self.compact_column(column, item && !anchored) {
+                    return self.map(members, column, true);
                 }
                 self.trailing(4);
                 self.put("\n");
@@ -215,5 +206,25 @@ impl Writer {
                 self.inline(node, Some(column));
             }
         }
+    }
+
+    /// Sometimes writes an anchor, and returns whether it did.
+    fn anchor(&mut self, node: &Node) -> bool {
+        let anchored = self.one_in(8) && !matches!(node, Node::Null);
+        if anchored {
+            self.anchors += 1;
+            let name = self.anchors;
+            let _ = write!(self.out, " &a{name}");
+        }
+        anchored
+    }
+
+    /// Sometimes begins a collection on the line of its dash, if `allowed`, and returns its column.
+    fn compact_column(&mut self, column: usize, allowed: bool) -> Option<usize> {
+        (allowed && self.one_in(2)).then(|| {
+            let spaces = 1 + self.pick(4);
+            self.spaces(spaces);
+            column + 1 + spaces
+        })
     }
 }

@@ -33,6 +33,8 @@ pub(super) fn of_driver(folder: &Folder) -> Addresses {
 /// Returns the port at the end of a line that has a text.
 fn port(line: &str, text: &str) -> Option<u16> {
     let (_, rest) = line.split_once(text)?;
+    // In JSON, the text ends with a quotation mark.
+    let rest = rest.split('"').next().unwrap_or(rest);
     rest.trim_end().trim_end_matches('.').rsplit(':').next()?.parse().ok()
 }
 
@@ -44,6 +46,8 @@ mod tests {
     fn ports_are_found_in_lines_of_spark() {
         let line = "26/01/31 02:00:11 INFO Utils: Successfully started service 'SparkUI' on port 40405.";
         assert_eq!((port(line, UI), port(line, CONNECT)), (Some(40405), None));
+        let line = r#"{"ts":"2026-01-31T02:00:11.000Z","level":"INFO","msg":"Successfully started service 'SparkUI' on port 40405.","context":{}}"#;
+        assert_eq!(port(line, UI), Some(40405));
         let line = "26/01/31 02:00:11 INFO SparkConnectServer: Spark Connect server started at: 0:0:0:0:0:0:0:0:15002";
         assert_eq!((port(line, UI), port(line, CONNECT)), (None, Some(15002)));
         for other in ["Successfully started service 'SparkUI' on port 99999.", "service 'SparkUI' on port 1."]

@@ -1,39 +1,9 @@
 //! The treatment of each field of a manifest by `local`.
 
 use crate::fields::Fields;
-use crate::fields::Treatment::{Applies, NoEffect, OtherLayer, Rejects};
+use crate::fields::Treatment::{Applies, NoEffect, Rejects};
 
 pub static FIELDS: Fields = Fields(&[
-    (
-        OtherLayer,
-        "it is the workload's identity, schedule, data or history",
-        &[
-            "metadata.**",
-            "inputs.**",
-            "outputs.**",
-            "run.**",
-            "orchestrator.**",
-            "retry.**",
-            "lifecycle.**",
-            "ttl",
-        ],
-    ),
-    (
-        OtherLayer,
-        "the Runner chooses the backend and keeps the times",
-        &["placement.backends", "timeouts.**"],
-    ),
-    (
-        OtherLayer,
-        "they bound the size that the Runner chooses",
-        &[
-            "resources.sizing",
-            "resources.driver.minMemory",
-            "resources.driver.maxMemory",
-            "resources.executors.minMemory",
-            "resources.executors.maxMemory",
-        ],
-    ),
     (Applies, "spark-submit runs it", &["job.**", "engine.version", "spark.**", "dependencies.**"]),
     (
         Applies,

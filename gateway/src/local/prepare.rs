@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::files::{failed, make_private, on_this_machine};
 use crate::error::{Error, Result};
+use crate::hash;
 
 /// Python's program to unpack an archive. It writes no entry outside of the folder, and keeps the owner's modes.
 const UNPACK_SCRIPT: &str = "\
@@ -123,9 +123,7 @@ impl Packages {
         requirements.dedup();
         let python = python.to_string_lossy();
         let key = serde_json::json!([engine, python, requirements]).to_string();
-        let hash: Vec<String> =
-            Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { folder: cache.join(hash.concat()), requirements })
+        Ok(Self { folder: cache.join(hash::digits(key.as_bytes())), requirements })
     }
 
     pub(super) fn python(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -76,25 +76,8 @@ impl Store {
             return Err(missing("give this Runner a folder of secrets"));
         };
         let path = folder.join(name).join(key);
-        let place = format!("write it into the file `{}`", path.display());
-        let about = std::fs::metadata(&path)
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .ok_or_else(|| missing(&place))?;
-        if about.permissions().mode() & 0o077 != 0 {
-            let path = path.display();
-            let reason = format!("other users can read the secret in `{path}`; run `chmod 600 {path}`");
-            return Err(Error::field(field, reason));
-        }
-        let mut text = String::new();
-        let read =
-            std::fs::File::open(&path).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
-        read.map_err(|error| Error::field(field, format!("`{}` can't be read: {error}", path.display())))?;
-        // Editors end a file with a line break.
-        if text.ends_with('\n') {
-            text.pop();
-        }
-        Ok(text)
+        read_file(&path, field)?
+            .ok_or_else(|| missing(&format!("write it into the file `{}`", path.display())))
     }
 
     /// Resolves the references in a text; none if it has no reference.
@@ -157,6 +140,27 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Reads a secret from a file that only its owner can read; none if there is no such file.
+fn read_file(path: &Path, field: &str) -> Result<Option<String>> {
+    let Some(about) = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file) else {
+        return Ok(None);
+    };
+    if about.permissions().mode() & 0o077 != 0 {
+        let path = path.display();
+        let reason = format!("other users can read the secret in `{path}`; run `chmod 600 {path}`");
+        return Err(Error::field(field, reason));
+    }
+    let mut text = String::new();
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
+    read.map_err(|error| Error::field(field, format!("`{}` can't be read: {error}", path.display())))?;
+    // Editors end a file with a line break.
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(Some(text))
 }
 
 /// Rejects a reference in a place where the secret would be visible.

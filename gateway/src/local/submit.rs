@@ -16,6 +16,7 @@ use crate::SparkApplication;
 use crate::application::{MODULES, PACKAGES, Spec};
 use crate::error::{Error, Result};
 use crate::fields::{containers, items};
+use crate::log4j;
 
 /// The variable with the path of the stop file, which exists once the application is to stop. A program that
 /// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
@@ -41,9 +42,10 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     let LaunchContext { folder, installations, directory, .. } = *context;
     let spec = &application.spec;
     let installation = installations.get(&spec.runtime_versions.spark_version)?;
-    let mounts = Mounts::of(spec, folder.path());
+    let mut mounts = Mounts::of(spec, folder.path());
     let mut secrets = hidden_files(&mounts, context.secrets)?;
     let mut conf = conf(spec, folder, installation);
+    mounts.files.extend(log_settings(&mut conf, folder)?);
     for list in ["spark.jars", "spark.archives"] {
         if let Some(files) = conf.get_mut(list) {
             *files = absolute(files, directory);
@@ -56,29 +58,10 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     }
     let work = work(spec, &conf, directory)?;
     hide_settings(&mut conf, &mut secrets, installation, context.secrets)?;
-    let mut args =
-        vec!["--master".to_owned(), master(spec), "--name".to_owned(), application.metadata.name.clone()];
-    if secrets.files.contains_key(SETTINGS_FILE) {
-        args.extend(["--properties-file".to_owned(), utf8_path(&folder.settings())?]);
-    }
-    for (key, value) in &conf {
-        args.extend(["--conf".to_owned(), format!("{key}={}", mounts.local_path(value))]);
-    }
+    let settings = secrets.files.contains_key(SETTINGS_FILE).then(|| folder.settings());
+    let mut args = options(application, settings.as_deref(), &conf, &mounts)?;
     args.extend(program(spec, &mounts, directory)?);
-    // Files of config maps exist once the application is created, so they are not checked.
-    let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
-    let own = own.filter(|file| mounts.local_path(file) == *file).filter_map(on_this_machine);
-    let required_programs = own.map(|path| directory.join(path)).collect();
-    let mut environment = BTreeMap::from([
-        ("SPARK_HOME".to_owned(), utf8_path(&installation.home)?),
-        // Drivers listen on this machine only.
-        ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
-        (STOP_FILE.to_owned(), utf8_path(&folder.stop_file())?),
-    ]);
-    let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
-    if let Some(own) = own {
-        environment.insert("PYSPARK_PYTHON".to_owned(), utf8_path(&own)?);
-    }
+    let mut environment = environment(folder, installations, installation)?;
     variables(spec, &mut environment, &mut secrets, context.secrets)?;
     Ok(Launch {
         program: installation.submit(),
@@ -93,9 +76,60 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
         packages,
         secret_files: secrets.files.keys().cloned().collect(),
         secrets,
+        required_programs: required_programs(spec, &mounts, directory),
         files: mounts.files,
-        required_programs,
     })
+}
+
+/// Returns the file that configures the driver's log, if the application has one.
+fn log_settings(conf: &mut BTreeMap<String, String>, folder: &Folder) -> Result<Option<(String, String)>> {
+    let path = utf8_path(&folder.path().join(log4j::FILE))?;
+    let text = log4j::configure(conf, &["driver"], &path);
+    Ok(text.map(|text| (log4j::FILE.to_owned(), text)))
+}
+
+/// Returns the options of spark-submit before those of the program. `settings` is a file with further settings.
+fn options(
+    application: &SparkApplication,
+    settings: Option<&Path>,
+    conf: &BTreeMap<String, String>,
+    mounts: &Mounts,
+) -> Result<Vec<String>> {
+    let SparkApplication { metadata, spec, .. } = application;
+    let mut args = vec!["--master".to_owned(), master(spec), "--name".to_owned(), metadata.name.clone()];
+    if let Some(settings) = settings {
+        args.extend(["--properties-file".to_owned(), utf8_path(settings)?]);
+    }
+    for (key, value) in conf {
+        args.extend(["--conf".to_owned(), format!("{key}={}", mounts.local_path(value))]);
+    }
+    Ok(args)
+}
+
+/// Returns the environment of every driver.
+fn environment(
+    folder: &Folder,
+    installations: &Installations,
+    installation: &Installation,
+) -> Result<BTreeMap<String, String>> {
+    let mut environment = BTreeMap::from([
+        ("SPARK_HOME".to_owned(), utf8_path(&installation.home)?),
+        // Drivers listen on this machine only.
+        ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
+        (STOP_FILE.to_owned(), utf8_path(&folder.stop_file())?),
+    ]);
+    if let Some(python) = default_python(installations, installation) {
+        environment.insert("PYSPARK_PYTHON".to_owned(), utf8_path(&python)?);
+    }
+    Ok(environment)
+}
+
+/// Returns the programs that must exist on this machine. Files of config maps exist once the application is created,
+/// so they are not checked.
+fn required_programs(spec: &Spec, mounts: &Mounts, directory: &Path) -> Vec<PathBuf> {
+    let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
+    let own = own.filter(|file| mounts.local_path(file) == *file).filter_map(on_this_machine);
+    own.map(|path| directory.join(path)).collect()
 }
 
 /// Returns true if Spark writes its event log into the application's folder.
@@ -169,8 +203,13 @@ fn python(
     }
     // A Python inside an archive does not exist yet.
     let requested = requested.filter(|it| !it.starts_with("."));
-    let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
-    Ok(requested.or(own).unwrap_or_else(|| PathBuf::from("python3")))
+    let default = default_python(installations, installation);
+    Ok(requested.or(default).unwrap_or_else(|| PathBuf::from("python3")))
+}
+
+/// Returns the Python of an installation, or the one of all installations.
+fn default_python(installations: &Installations, installation: &Installation) -> Option<PathBuf> {
+    installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from))
 }
 
 fn packages(

@@ -61,7 +61,7 @@ pub fn supervise(path: &Path) -> Result<()> {
         .unwrap_or_else(|error| failed(Reason::BackendFailed, Source::Backend, error.to_string()));
     if !end.succeeded && end.evidence.is_empty() {
         let text = memory::evidence(kills, memory::oom_kills());
-        end.evidence.extend(text.map(|text| Evidence { source: Source::System, text }));
+        end.evidence.extend(text.map(|text| Evidence { source: Source::System, reason: None, text }));
     }
     processes.kill_all(None, || reaper.reap());
     folder.make_events_private();
@@ -184,7 +184,11 @@ impl Run<'_> {
         // A command that was stopped has not failed.
         let reason = if end.stopped { Reason::NotStarted } else { Reason::Preparation };
         let text = format!("{}: {}", step.failure, output.join("\n"));
-        Ok(Some(End { reason, evidence: vec![Evidence { source: Source::Command, text }], ..end }))
+        Ok(Some(End {
+            reason,
+            evidence: vec![Evidence { source: Source::Command, reason: None, text }],
+            ..end
+        }))
     }
 
     fn command(&mut self, command: Command) -> Result<End> {
@@ -252,6 +256,6 @@ pub(super) fn not_started(text: &str) -> End {
 
 /// Returns the end of an application without the result of its driver.
 pub(super) fn failed(reason: Reason, source: Source, text: String) -> End {
-    let (at, evidence) = (Timestamp::now(), vec![Evidence { source, text }]);
+    let (at, evidence) = (Timestamp::now(), vec![Evidence { source, reason: None, text }]);
     End { at, succeeded: false, stopped: false, exit_code: None, signal: None, reason, evidence }
 }

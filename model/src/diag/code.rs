@@ -121,6 +121,7 @@ codes! {
     NOT_A_SPARK_KEY = 52, Error, "Not the name of a Spark setting";
     REDUNDANT_CONF = 53, Warning, "A Spark setting that changes nothing";
     UNKNOWN_SETTING = 54, Warning, "A Spark setting that does not exist";
+    BAD_LOGGING = 55, Error, "A log that dcp can't read";
 
     // Resources and run modes.
     BAD_BOUNDS = 60, Error, "Bounds that contradict each other";
@@ -132,6 +133,11 @@ codes! {
     UNUSED_PARAMETER = 74, Warning, "A parameter that nothing uses";
     BAD_PARAMETER = 75, Error, "A parameter whose default does not fit its type";
     NO_CLASS = 76, Warning, "A main class that no jar contains";
+
+    // Clusters.
+    NO_NAMESPACE = 80, Error, "A domain without a namespace";
+    BAD_NAMESPACE = 81, Error, "A namespace that a cluster can't use";
+    UNUSED_NAMESPACE = 82, Warning, "A namespace of a domain that the cluster does not allow";
 
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";

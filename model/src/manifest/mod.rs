@@ -3,6 +3,7 @@
 mod data;
 mod data_type;
 mod job;
+mod logging;
 mod names;
 mod one_of;
 mod placement;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use data::{DataRef, Output};
 pub use job::{Jar, Job, JobKind, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
+pub use logging::{LogFormat, LogLevel, Logging, RootLevel};
 pub use names::{
     ClassName, DagFolder, DataType, Domain, EngineVersion, EnvName, FileRef, Identifier, Image,
     KubernetesName, LabelKey, LabelValue, Location, Maven, MavenModule, Name, TableName, Topic, table_parts,
@@ -41,6 +43,7 @@ pub use stream::{
     KafkaFormat, KafkaSink, KafkaSource, MergeSink, Offsets, OutputMode, Rate, Sink, Source, State,
     StateStore, Stream, TableSink, TableSource, Watermark,
 };
+pub(crate) use text::text_types;
 pub use text::{Format, FormatError, OneOrMany, RAW_SCALAR, Scalar, ScalarOr};
 pub use time::{Cron, Date, TimeZone};
 
@@ -217,6 +220,9 @@ pub struct SparkConf {
     /// A config map with configuration files of Hadoop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hadoop_config_map: Option<KubernetesName>,
+    /// The log of the driver and of the executors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
     /// JVM options of the driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver_java_options: Option<String>,

@@ -7,7 +7,7 @@ use crate::diag::{Code, nearest};
 text_types! {
     /// The name of a workload: lower-case letters, digits and hyphens, at most 50, beginning with a letter.
     Name: "name", check_name, ["clicks-per-store"];
-    /// The domain that owns a workload. On Kubernetes, it is the namespace.
+    /// The domain that owns a workload. On Kubernetes, its pods are in the namespace of the domain.
     Domain: "domain", check_name, ["logistics"];
     /// A name of a Kubernetes object: lower-case letters, digits, `-` and `.`.
     KubernetesName: "kubernetes-name", check_kubernetes_name, ["spark-driver"];
@@ -368,52 +368,51 @@ mod tests {
         (format.check)(text).is_ok()
     }
 
+    /// Formats, with valid and invalid texts.
+    const TEXTS: &[(&str, &[&str], &[&str])] = &[
+        ("name", &["a", "clicks-per-store", "a1"], &["", "A", "1a", "a_b", "a-", "a/b", "a'b", "../a", "ä"]),
+        ("kubernetes-name", &["a", "spark.driver-1", "1a"], &["", "A", "-a", "a-", "a..b", "a_b"]),
+        ("label-value", &["", "a", "A_b.c-1"], &["-a", "a b", "a/b", "ä"]),
+        ("label-key", &["a", "example.com/a"], &["", "/a", "a/", "a/b/c", "A.com/a"]),
+        (
+            "table-name",
+            &["t", "a.b.c", "`a b`.c", "lake.`x-y`.t"],
+            &["", "a.", ".a", "a b", "a-b", "a.b.c.d.e", "`a", "``"],
+        ),
+        ("topic", &["a.b-c_1"], &["", ".", "..", "a b", "a/b"]),
+        (
+            "location",
+            &["s3://b/p", "/data/in", "abfss://c@a.dfs.core.windows.net/p"],
+            &["", "data/in", "/a/../b", "s3://", "s3:///p", "s4://b/p", "s3://b/../c"],
+        ),
+        (
+            "file-ref",
+            &["jobs/a.py", "s3://b/a.jar", "local:///opt/a.py"],
+            &["/etc/passwd", "../a.py", "a/../../b", "a\\b", "ftp://x/y"],
+        ),
+        (
+            "dag-folder",
+            &["dags", "/opt/airflow/dags", "s3://airflow/dags"],
+            &["", "../dags", "a/../../dags", "/a/../b", "ftp://x/y"],
+        ),
+        (
+            "maven",
+            &["a:b:1", "org.apache.spark:spark-avro_2.13:4.1.0"],
+            &["a:b", "a:b:c:d", "a::1", "a b:c:1"],
+        ),
+        ("engine-version", &["4.1", "3.5.3", "4"], &["", "v4", "4.", "latest"]),
+        ("image", &["spark:4.1", "r.io/a/b@sha256:abc"], &["", "a b", "-a", "a;b"]),
+        ("class-name", &["Main", "com.example.A$B"], &["", "a..b", "1a", "a b"]),
+        ("identifier", &["a", "_a1"], &["", "1a", "a-b", "a.b"]),
+    ];
+
     #[test]
     fn formats_accept_valid_and_reject_invalid_texts() {
-        for (format, good, bad) in [
-            (
-                "name",
-                &["a", "clicks-per-store", "a1"][..],
-                &["", "A", "1a", "a_b", "a-", "a/b", "a'b", "../a", "ä"][..],
-            ),
-            ("kubernetes-name", &["a", "spark.driver-1", "1a"], &["", "A", "-a", "a-", "a..b", "a_b"]),
-            ("label-value", &["", "a", "A_b.c-1"], &["-a", "a b", "a/b", "ä"]),
-            ("label-key", &["a", "example.com/a"], &["", "/a", "a/", "a/b/c", "A.com/a"]),
-            (
-                "table-name",
-                &["t", "a.b.c", "`a b`.c", "lake.`x-y`.t"],
-                &["", "a.", ".a", "a b", "a-b", "a.b.c.d.e", "`a", "``"],
-            ),
-            ("topic", &["a.b-c_1"], &["", ".", "..", "a b", "a/b"]),
-            (
-                "location",
-                &["s3://b/p", "/data/in", "abfss://c@a.dfs.core.windows.net/p"],
-                &["", "data/in", "/a/../b", "s3://", "s3:///p", "s4://b/p", "s3://b/../c"],
-            ),
-            (
-                "file-ref",
-                &["jobs/a.py", "s3://b/a.jar", "local:///opt/a.py"],
-                &["/etc/passwd", "../a.py", "a/../../b", "a\\b", "ftp://x/y"],
-            ),
-            (
-                "dag-folder",
-                &["dags", "/opt/airflow/dags", "s3://airflow/dags"],
-                &["", "../dags", "a/../../dags", "/a/../b", "ftp://x/y"],
-            ),
-            (
-                "maven",
-                &["a:b:1", "org.apache.spark:spark-avro_2.13:4.1.0"],
-                &["a:b", "a:b:c:d", "a::1", "a b:c:1"],
-            ),
-            ("engine-version", &["4.1", "3.5.3", "4"], &["", "v4", "4.", "latest"]),
-            ("image", &["spark:4.1", "r.io/a/b@sha256:abc"], &["", "a b", "-a", "a;b"]),
-            ("class-name", &["Main", "com.example.A$B"], &["", "a..b", "1a", "a b"]),
-            ("identifier", &["a", "_a1"], &["", "1a", "a-b", "a.b"]),
-        ] {
-            for text in good {
+        for (format, good, bad) in TEXTS {
+            for text in *good {
                 assert!(check(format, text), "{format} should take {text:?}");
             }
-            for text in bad {
+            for text in *bad {
                 assert!(!check(format, text), "{format} should refuse {text:?}");
             }
         }

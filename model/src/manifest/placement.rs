@@ -32,7 +32,7 @@ pub struct Placement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Backend {
-    /// Spark on Kubernetes, with a Spark operator.
+    /// Spark on one of several Kubernetes clusters.
     Kubernetes,
     /// EMR on EKS.
     Emr,

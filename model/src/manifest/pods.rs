@@ -23,6 +23,10 @@ pub struct Pods {
     /// The image pull policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
+    /// Protects the pod of a running driver from evictions by a `PodDisruptionBudget`. `kubectl drain` of its node then
+    /// waits until the driver has ended or was stopped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disruption_budget: bool,
     /// Secrets with the credentials of image registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<KubernetesName>,

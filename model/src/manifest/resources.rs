@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Cpu, Memory};
+use super::{Cpu, Job, Memory};
 
 /// Resources of the driver and the executors, and the policy that sizes them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -107,13 +107,17 @@ fn one_gib() -> Memory {
     Memory::parse("1g").expect("1g is an amount of memory")
 }
 
-/// The divisor of the heap that gives Spark's default memory overhead, and the minimum of this overhead in MiB.
-const OVERHEAD_DIVISOR: u64 = 10;
+/// The minimum of Spark's default memory overhead, in MiB.
 const MIN_OVERHEAD_MIB: u64 = 384;
 
-/// Returns Spark's default memory overhead of a heap. Both are in MiB.
-pub fn default_overhead(heap: u64) -> u64 {
-    (heap / OVERHEAD_DIVISOR).max(MIN_OVERHEAD_MIB)
+/// Returns Spark's default memory overhead of a heap on a cluster. Both are in MiB. It is larger for Python, in which
+/// dcp's own programs for SQL and streams are written too.
+pub fn default_overhead(heap: u64, job: &Job) -> u64 {
+    let percent = match job {
+        Job::Jar(_) => 10,
+        Job::Sql(_) | Job::Stream(_) | Job::Pyspark(_) => 40,
+    };
+    (heap.saturating_mul(percent) / 100).max(MIN_OVERHEAD_MIB)
 }
 
 impl Default for Driver {

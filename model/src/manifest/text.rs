@@ -92,7 +92,7 @@ macro_rules! text_types {
         )+
 
         /// The formats of the types above.
-        pub(in crate::manifest) const FORMATS: &[$crate::manifest::Format] =
+        pub(crate) const FORMATS: &[$crate::manifest::Format] =
             &[$($crate::manifest::Format { name: $format, check: |text| $check(text).map(drop) }),+];
     };
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
 
+use super::group::{self, GroupsByJob};
 use super::workload_version::{FieldLocator, WorkloadDiff, WorkloadVersion};
-use super::{Plan, group, order, rename, workload};
+use super::{Plan, order, rename, workload};
 use crate::state::{Scope, State};
 
 /// All differences between two states.
@@ -115,6 +116,18 @@ impl Comparison<'_> {
         Ok(bodies)
     }
 
+    /// Returns the groups of the workloads that differ, as applied and as desired.
+    fn groups(&self, old: &BTreeMap<&Address, Body>) -> (GroupsByJob, GroupsByJob) {
+        let (mut before, mut after) = (GroupsByJob::default(), GroupsByJob::default());
+        for (address, body) in old {
+            before.add(&address.name, body);
+        }
+        for new in self.workloads.values().flat_map(|sides| sides.addresses.values()).filter_map(|it| it.1) {
+            after.add(&new.address.name, &new.body);
+        }
+        (before, after)
+    }
+
     /// Makes the plan from the texts of the [needed](Self::needed_bodies) bodies.
     pub fn plan(
         &self,
@@ -122,25 +135,13 @@ impl Comparison<'_> {
         context: &Context<'_>,
     ) -> Result<Plan, UnreadableBody> {
         let old = self.bodies(texts)?;
-        let (mut before, mut after) = (group::GroupsByJob::default(), group::GroupsByJob::default());
-        for (address, body) in &old {
-            before.add(&address.name, body);
-        }
-        for new in self.workloads.values().flat_map(|sides| sides.addresses.values()).filter_map(|it| it.1) {
-            after.add(&new.address.name, &new.body);
-        }
+        let (before, after) = self.groups(&old);
         let mut planned = Vec::with_capacity(self.workloads.len());
         for (&(domain, name), sides) in &self.workloads {
             let (of_group, own) = sides.split(&old);
             if !of_group.addresses.is_empty() {
-                let orchestrator = |body: Option<&Body>| match body {
-                    Some(Body::Orchestrator(it)) => Some(Orchestrator::clone(it)),
-                    _ => None,
-                };
-                let before = of_group.addresses.keys().find_map(|address| orchestrator(old.get(address)));
-                let new = of_group.addresses.values().filter_map(|(_, new)| *new);
-                let after = new.map(|new| &new.body).find_map(|body| orchestrator(Some(body)));
-                planned.push(group::describe(domain, name, &of_group, (before, after), context.locate));
+                let sides = orchestrators(&of_group, &old);
+                planned.push(group::describe(domain, name, &of_group, sides, context.locate));
             }
             if own.differs() {
                 let bodies = own.addresses.keys().filter_map(|address| old.get(address).cloned());
@@ -164,6 +165,20 @@ impl Comparison<'_> {
             given_up: Vec::new(),
         })
     }
+}
+
+/// Returns the applied and the desired DAG of a group.
+fn orchestrators(
+    of_group: &WorkloadDiff<'_>,
+    old: &BTreeMap<&Address, Body>,
+) -> (Option<Orchestrator>, Option<Orchestrator>) {
+    let orchestrator = |body: &Body| match body {
+        Body::Orchestrator(it) => Some(Orchestrator::clone(it)),
+        Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+    };
+    let mut before = of_group.addresses.keys().filter_map(|address| old.get(address));
+    let mut after = of_group.addresses.values().filter_map(|(_, new)| Some(&(*new)?.body));
+    (before.find_map(orchestrator), after.find_map(orchestrator))
 }
 
 /// An applied body that can't be read, as another version of dcp wrote it.

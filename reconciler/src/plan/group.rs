@@ -74,44 +74,58 @@ fn tasks(old: &Dag, new: &Dag, domain: &str, locate: &FieldLocator<'_>) -> Vec<R
     let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut found = Vec::new();
     for id in ids {
-        let mut add = |field: &[&str], sides: (Option<String>, Option<String>), why: String| {
+        for TaskChange { field, old, new, why } in task_changes(domain, id, before.get(id), after.get(id)) {
             let metadata = field.first().is_some_and(|first| *first == "metadata");
             let path: Vec<&str> =
                 (!metadata).then_some("spec").into_iter().chain(field.iter().copied()).collect();
             found.push(Reason {
                 field: field.join("."),
                 what: Some(format!("task {id}")),
-                old: sides.0,
-                new: sides.1,
+                old,
+                new,
                 diff: None,
                 class: Class::InPlace,
                 why,
                 at: locate(domain, id, &path),
             });
-        };
-        let group = ["orchestrator", "group"];
-        match (before.get(id), after.get(id)) {
-            (None, None) => {}
-            (None, Some(_)) => {
-                add(&group, (None, Some(id.clone())), "the DAG gets a task for it".to_owned());
-            }
-            (Some(_), None) => {
-                add(&group, (Some(id.clone()), None), "the DAG has no task for it any more".to_owned());
-            }
-            (Some(old), Some(new)) => {
-                if old.fingerprint != new.fingerprint {
-                    let why = format!("`{domain}/{id}` changes, and its next run takes it as it then is");
-                    let sides = (Some(short(&old.fingerprint)), Some(short(&new.fingerprint)));
-                    add(&["metadata", "name"], sides, why);
-                }
-                if old.upstream != new.upstream {
-                    let why = "tasks run in the order of what they read and write".to_owned();
-                    add(&["inputs"], (upstream_of(old), upstream_of(new)), why);
-                }
-            }
         }
     }
     found
+}
+
+/// A change of a task, and the field of the manifest that it comes from.
+struct TaskChange {
+    field: &'static [&'static str],
+    old: Option<String>,
+    new: Option<String>,
+    why: String,
+}
+
+fn task_changes(domain: &str, id: &str, old: Option<&Task>, new: Option<&Task>) -> Vec<TaskChange> {
+    const GROUP: &[&str] = &["orchestrator", "group"];
+    let change = |field, old, new, why| TaskChange { field, old, new, why };
+    match (old, new) {
+        (None, None) => Vec::new(),
+        (None, Some(_)) => {
+            vec![change(GROUP, None, Some(id.to_owned()), "the DAG gets a task for it".to_owned())]
+        }
+        (Some(_), None) => {
+            vec![change(GROUP, Some(id.to_owned()), None, "the DAG has no task for it any more".to_owned())]
+        }
+        (Some(old), Some(new)) => {
+            let mut changes = Vec::new();
+            if old.fingerprint != new.fingerprint {
+                let why = format!("`{domain}/{id}` changes, and its next run takes it as it then is");
+                let (old, new) = (short(&old.fingerprint), short(&new.fingerprint));
+                changes.push(change(&["metadata", "name"], Some(old), Some(new), why));
+            }
+            if old.upstream != new.upstream {
+                let why = "tasks run in the order of what they read and write".to_owned();
+                changes.push(change(&["inputs"], upstream_of(old), upstream_of(new), why));
+            }
+            changes
+        }
+    }
 }
 
 fn short(fingerprint: &str) -> String {

@@ -262,21 +262,7 @@ impl Reasons<'_> {
     fn orchestrator(&mut self, old: &Orchestrator, new: &Orchestrator) {
         let (before, after) = (to_json(&old.dag), to_json(&new.dag));
         for leaf in leaves(&before, &after) {
-            let field = match leaf.path.first().map(String::as_str) {
-                Some("schedule") => match leaf.path.get(1).map(String::as_str) {
-                    Some("cron") => "schedule.cron",
-                    Some("every") => "schedule.every",
-                    Some("assets") => "onAssets",
-                    _ => continue,
-                },
-                Some("startDate") => "schedule.startDate",
-                Some("timezone") => "schedule.timezone",
-                Some("catchup") => "schedule.catchup",
-                Some("maxActiveRuns") => "schedule.maxActiveRuns",
-                Some("deadlineSeconds") => "schedule.deadline",
-                // Other fields are derived from the job, or name it.
-                _ => continue,
-            };
+            let Some(field) = run_field(&leaf.path) else { continue };
             let path: Vec<&str> = ["run"].into_iter().chain(field.split('.')).collect();
             let is_reported = self.found.iter().any(|reason| reason.field == path.join("."));
             if !is_reported {
@@ -288,19 +274,7 @@ impl Reasons<'_> {
         self.replacement(&old.dag, &new.dag);
         self.suspension(&old.dag, &new.dag);
         if old.content != new.content {
-            let diff = text_diff::lines(&old.content, &new.content);
-            let lines = text_diff::changed_line_count(&diff);
-            let what = if lines == 1 { "1 line changes".to_owned() } else { format!("{lines} lines change") };
-            self.found.push(Reason {
-                field: format!("DAG {}", new.file),
-                what: Some(what),
-                old: None,
-                new: None,
-                diff: Some(diff),
-                class: Class::InPlace,
-                why: "Airflow reads it when it next looks at its folder".to_owned(),
-                at: None,
-            });
+            self.found.push(dag_file(old, new));
         }
     }
 
@@ -431,5 +405,39 @@ impl Reasons<'_> {
         let at = (self.locate)(&full);
         let what = what.map(str::to_owned);
         self.found.push(Reason { field: field.join("."), what, old, new, diff: None, class, why, at });
+    }
+}
+
+/// Returns the field below `run` that a field of a DAG comes from, or none for fields that are derived from the job or
+/// name it.
+fn run_field(path: &[String]) -> Option<&'static str> {
+    let mut path = path.iter().map(String::as_str);
+    Some(match (path.next()?, path.next()) {
+        ("schedule", Some("cron")) => "schedule.cron",
+        ("schedule", Some("every")) => "schedule.every",
+        ("schedule", Some("assets")) => "onAssets",
+        ("startDate", _) => "schedule.startDate",
+        ("timezone", _) => "schedule.timezone",
+        ("catchup", _) => "schedule.catchup",
+        ("maxActiveRuns", _) => "schedule.maxActiveRuns",
+        ("deadlineSeconds", _) => "schedule.deadline",
+        _ => return None,
+    })
+}
+
+/// Returns the reason for a changed DAG file.
+fn dag_file(old: &Orchestrator, new: &Orchestrator) -> Reason {
+    let diff = text_diff::lines(&old.content, &new.content);
+    let lines = text_diff::changed_line_count(&diff);
+    let what = if lines == 1 { "1 line changes".to_owned() } else { format!("{lines} lines change") };
+    Reason {
+        field: format!("DAG {}", new.file),
+        what: Some(what),
+        old: None,
+        new: None,
+        diff: Some(diff),
+        class: Class::InPlace,
+        why: "Airflow reads it when it next looks at its folder".to_owned(),
+        at: None,
     }
 }

@@ -181,7 +181,7 @@ impl Decider<'_> {
     }
 
     /// Checks the health of a run.
-    fn check_health(&mut self, mut run: Run, health: Health) {
+    fn check_health(&mut self, run: Run, health: Health) {
         let Some(desired) = self.desired.filter(|_| run.stopping.is_none()) else { return };
         let start_ends = later(run.begun, desired.start_within);
         let problem = match health {
@@ -213,6 +213,11 @@ impl Decider<'_> {
                 format!("it finished no batch within {} s of its start", desired.start_within)
             }
         };
+        self.stop_unhealthy(run, problem);
+    }
+
+    /// Marks a run as one to stop because of a problem.
+    fn stop_unhealthy(&mut self, mut run: Run, problem: String) {
         self.events.push(format!(
             "run {} of revision {} is not healthy: {problem}",
             run.number, run.version.revision
@@ -302,8 +307,9 @@ impl Decider<'_> {
         }
     }
 
-    fn decide_running(mut self, mut run: Run, target: Option<Version>, status: &RunStatus) -> Decision {
-        let stop = match (&self.desired, &target) {
+    /// Returns the reason to stop a run, if there is one.
+    fn reason_to_stop(&self, run: &Run, target: Option<&Version>) -> Option<Stopping> {
+        match (self.desired, target) {
             (None, _) => Some(Stopping::Deleted),
             (Some(_), None) => Some(Stopping::Paused),
             (Some(_), Some(target)) if target.build != run.version.build => Some(Stopping::Replaced),
@@ -312,21 +318,23 @@ impl Decider<'_> {
             _ if run.executors.is_some() && self.executors().is_some_and(|it| run.executors != Some(it)) => {
                 Some(Stopping::Resized)
             }
-            (Some(_), Some(target)) => {
-                // The revision changed in place.
-                run.version.revision = target.revision;
-                if let Some(healthy) = self.state.healthy.as_mut().filter(|it| it.build == target.build) {
-                    healthy.revision = target.revision;
-                }
-                None
-            }
-        };
-        if let Some(stop) = stop {
+            _ => None,
+        }
+    }
+
+    fn decide_running(mut self, mut run: Run, target: Option<Version>, status: &RunStatus) -> Decision {
+        if let Some(stop) = self.reason_to_stop(&run, target.as_ref()) {
             self.state.restarts = self.requested.restarts;
             // An unhealthy run counts as failed, even if there is another reason to stop it.
             if run.stopping.is_none() {
                 self.events.push(format!("run {} is stopped: {}", run.number, stop.description()));
                 run.stopping = Some(stop);
+            }
+        } else if let Some(target) = &target {
+            // The revision changed in place.
+            run.version.revision = target.revision;
+            if let Some(healthy) = self.state.healthy.as_mut().filter(|it| it.build == target.build) {
+                healthy.revision = target.revision;
             }
         }
         self.state.run = Some(run.clone());

@@ -64,16 +64,7 @@ impl Worker {
                     Err(_) => return Outcome::Retry,
                 }
             }
-            let done = match decision.effect {
-                None => return Outcome::Done,
-                // The submit is repeated once the holder of the checkpoint has ended.
-                Some(Effect::Start(_)) if matches!(job.observed.run, RunStatus::Held { .. }) => {
-                    return Outcome::Done;
-                }
-                Some(Effect::Start(run)) => self.start(job, &run).await,
-                Some(Effect::Stop { execution }) => self.stop(job, &execution).await,
-            };
-            match done {
+            match self.perform(job, decision.effect).await {
                 Ok(true) => {}
                 Ok(false) => return Outcome::Done,
                 Err(Error::Fenced { .. }) => return Outcome::Lost,
@@ -84,6 +75,17 @@ impl Worker {
             }
         }
         Outcome::Retry
+    }
+
+    /// Performs the effect of a decision. Returns whether to decide again at once.
+    async fn perform(&self, job: &mut Job, effect: Option<Effect>) -> Result<bool, Error> {
+        match effect {
+            None => Ok(false),
+            // The submit is repeated once the holder of the checkpoint has ended.
+            Some(Effect::Start(_)) if matches!(job.observed.run, RunStatus::Held { .. }) => Ok(false),
+            Some(Effect::Start(run)) => self.start(job, &run).await,
+            Some(Effect::Stop { execution }) => self.stop(job, &execution).await,
+        }
     }
 
     /// Saves the state. Returns false if another writer came first.

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use dcp_model::primitive::Primitive;
 
-use crate::{FINE, Files, STATELESS, STREAM, compiled, golden, plan, shown};
+use crate::manifests::{STATELESS, STREAM};
+use crate::{FINE, Files, compiled, golden, plan, shown};
 
 /// Returns a path and a manifest that is in a group, if one is given.
 fn member(name: &str, reads: &str, run: &str, group: Option<&str>) -> (String, String) {
@@ -20,13 +21,14 @@ fn member(name: &str, reads: &str, run: &str, group: Option<&str>) -> (String, S
 
 const NIGHT: &str = "{schedule: {cron: \"0 2 * * *\"}}";
 const MORNING: &str = "{schedule: {cron: \"0 5 * * *\", timezone: Europe/Berlin}}";
+const ON_CLEAN: &str = "{onAssets: {all: [{table: lake.clean}]}}";
 
 /// Returns a group of three: `clean` reads the table that `orders` writes, and `report` waits for the table of `clean`.
 fn nightly(run: &str) -> Files {
     Files::from([
         member("orders", "lake.raw", run, Some("nightly")),
         member("clean", "lake.orders", run, Some("nightly")),
-        member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", Some("nightly")),
+        member("report", "lake.clean", ON_CLEAN, Some("nightly")),
     ])
 }
 
@@ -69,16 +71,25 @@ fn changes_within_groups() -> Vec<Change> {
     ]
 }
 
-fn changes_of_group_members() -> Vec<Change> {
+/// The stream `copy`, with its own checkpoint, run by the schedule of the group.
+fn scheduled_stream() -> String {
+    let (sink, run) =
+        ("format: parquet}}\n", "  run:\n    continuous: {checkpoint: \"s3://lake/checkpoints/copy\"}");
+    let checkpoint = "      checkpoint: \"s3://lake/checkpoints/copy\"\n";
+    STATELESS
+        .replace("logistics", "shop")
+        .replace(sink, &format!("{sink}{checkpoint}"))
+        .replace(run, &format!("  run: {NIGHT}\n  orchestrator: {{group: nightly}}"))
+}
+
+fn own(name: &str) -> (String, String) {
+    member(name, "lake.raw", NIGHT, None)
+}
+
+fn changes_of_membership() -> Vec<Change> {
     let group = || nightly(NIGHT);
-    let own = |name: &str| member(name, "lake.raw", NIGHT, None);
-    let edited_stream = STREAM.replace("logistics", "shop").replace("name: clicks", "name: nightly");
     vec![
-        (
-            "one gets a DAG of its own",
-            group(),
-            with(group(), member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", None)),
-        ),
+        ("one gets a DAG of its own", group(), with(group(), member("report", "lake.clean", ON_CLEAN, None))),
         (
             "one comes from a DAG of its own",
             with(group(), own("orders")),
@@ -87,11 +98,14 @@ fn changes_of_group_members() -> Vec<Change> {
         (
             "one goes to another group",
             group(),
-            with(
-                group(),
-                member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", Some("late")),
-            ),
+            with(group(), member("report", "lake.clean", ON_CLEAN, Some("late"))),
         ),
+    ]
+}
+
+fn changes_of_names() -> Vec<Change> {
+    let group = || nightly(NIGHT);
+    vec![
         (
             "another name for the group",
             group(),
@@ -104,32 +118,21 @@ fn changes_of_group_members() -> Vec<Change> {
                 (path, text.replace("lake.tidy", "lake.clean")),
             )
         }),
+    ]
+}
+
+fn changes_of_kinds() -> Vec<Change> {
+    let group = || nightly(NIGHT);
+    let stream = |text: String| ("s.yaml".to_owned(), text);
+    let edited_stream = STREAM.replace("logistics", "shop").replace("name: clicks", "name: nightly");
+    vec![
         ("a group in place of a workload of that name", Files::from([own("nightly")]), group()),
         ("a workload in place of a group of that name", group(), Files::from([own("nightly")])),
-        (
-            "a group in place of a stream of that name",
-            Files::from([("s.yaml".to_owned(), edited_stream)]),
-            group(),
-        ),
+        ("a group in place of a stream of that name", Files::from([stream(edited_stream)]), group()),
         (
             "a stream is run by a schedule in a group",
-            with(group(), ("s.yaml".to_owned(), STATELESS.replace("logistics", "shop"))),
-            with(
-                group(),
-                (
-                    "s.yaml".to_owned(),
-                    STATELESS
-                        .replace("logistics", "shop")
-                        .replace(
-                            "format: parquet}}\n",
-                            "format: parquet}}\n      checkpoint: \"s3://lake/checkpoints/copy\"\n",
-                        )
-                        .replace(
-                            "  run:\n    continuous: {checkpoint: \"s3://lake/checkpoints/copy\"}",
-                            &format!("  run: {NIGHT}\n  orchestrator: {{group: nightly}}"),
-                        ),
-                ),
-            ),
+            with(group(), stream(STATELESS.replace("logistics", "shop"))),
+            with(group(), stream(scheduled_stream())),
         ),
     ]
 }
@@ -137,7 +140,9 @@ fn changes_of_group_members() -> Vec<Change> {
 #[test]
 fn changes_of_groups() {
     let mut text = String::new();
-    for (title, old, new) in changes_within_groups().iter().chain(&changes_of_group_members()) {
+    let cases =
+        [changes_within_groups(), changes_of_membership(), changes_of_names(), changes_of_kinds()].concat();
+    for (title, old, new) in &cases {
         let plan = plan(old, new);
         writeln!(text, "## {title}\n{}", shown(&plan)).expect(FINE);
         let mut seen = BTreeSet::new();

@@ -28,6 +28,8 @@ pub enum Cause {
     /// A table can't be created, because its location has files.
     LocationExists,
     AccessDenied,
+    /// An account lacks a right of Kubernetes.
+    ClusterRights,
     IncompatibleCheckpoint,
     LostOffsets,
     Timeout,
@@ -56,7 +58,7 @@ pub enum Memory {
 }
 
 impl Cause {
-    pub const ALL: [Cause; 22] = [
+    pub const ALL: [Cause; 23] = [
         Cause::DriverHeap,
         Cause::ExecutorHeap,
         Cause::DriverContainer,
@@ -74,6 +76,7 @@ impl Cause {
         Cause::MissingData,
         Cause::LocationExists,
         Cause::AccessDenied,
+        Cause::ClusterRights,
         Cause::IncompatibleCheckpoint,
         Cause::LostOffsets,
         Cause::Timeout,
@@ -213,6 +216,15 @@ impl Cause {
                 "access was denied",
                 None,
                 Remedy::NoRetry("the owner of the data has to grant access"),
+            ),
+            Cause::ClusterRights => (
+                "clusterRights",
+                "an account lacks a right on the cluster",
+                None,
+                Remedy::NoRetry(
+                    "`dcp doctor --cluster NAME --domain DOMAIN --manifest` prints the roles that drivers need, for \
+                     `kubectl apply -f -`",
+                ),
             ),
             Cause::IncompatibleCheckpoint => (
                 "incompatibleCheckpoint",

@@ -52,7 +52,7 @@ fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
         return mib.mib();
     }
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-    let share = |heap: Memory| manifest::default_overhead(mib(heap, job, attempt));
+    let share = |heap: Memory| manifest::default_overhead(mib(heap, job, attempt), &job.job);
     match memory {
         Memory::DriverHeap => driver.memory.mib(),
         Memory::ExecutorHeap => executors.memory.mib(),

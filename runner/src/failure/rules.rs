@@ -36,6 +36,9 @@ const fn rule(cause: Cause, class: &'static str, text: &'static str) -> Rule {
     Rule { cause, class, text }
 }
 
+/// Words of Kubernetes before the right that an account lacks.
+pub(super) const FORBIDDEN: &str = " is forbidden: ";
+
 /// Exceptions that the JVM or PySpark raised.
 const EXCEPTIONS: &[Rule] = &[
     rule(Cause::DriverHeap, "java.lang.OutOfMemoryError", ": Java heap space"),
@@ -54,6 +57,7 @@ const EXCEPTIONS: &[Rule] = &[
         "Some data may have been lost because they are not available in Kafka any more",
     ),
     rule(Cause::LostOffsets, "OffsetOutOfRangeException", ""),
+    rule(Cause::ClusterRights, "KubernetesClientException", FORBIDDEN),
     rule(Cause::AccessDenied, "AccessControlException", ""),
     rule(Cause::AccessDenied, "AccessDeniedException", ""),
     rule(Cause::AccessDenied, "S3Exception", "Status Code: 403"),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dcp_gateway::{Compute, Name, Phase as At, Status};
-use dcp_model::manifest::Sizing;
+use dcp_gateway::{Compute, End, Name, Phase as At, Status};
+use dcp_model::manifest::{Job, Sizing};
 use dcp_objects::Objects;
 use dcp_server::offload;
 
 use super::observe;
 use super::slots::Slots;
+use super::stream::retry_log;
 use super::supervise::Restarts;
 use super::{Inner, QueuePermit, Slot, Task, clean_at};
 use crate::api::{Error, Record, Result};
@@ -88,11 +89,11 @@ async fn drive_to_end(
 ) {
     let mut current_follower = None;
     loop {
-        let mut record = match known.take() {
+        let record = match &mut known {
             Some(record) => record,
             // Boxed, here and below, to keep these tasks small: very many of them may only wait.
             None => match Box::pin(inner.store.get(id)).await {
-                Ok(Some(record)) => record,
+                Ok(Some(record)) => known.insert(record),
                 Ok(None) => return,
                 Err(_) => {
                     pause(task, RETRY_PAUSE).await;
@@ -106,43 +107,51 @@ async fn drive_to_end(
             *permit = is_queued.then(|| inner.queues.acquire_unlimited(&record.request.domain));
         }
         // If the store can't be read or written, the step did not happen and is repeated.
-        let Ok(next_step) = Box::pin(inner.step(&mut record, task, slot)).await else {
+        let Ok(next_step) = Box::pin(inner.step(record, task, slot)).await else {
+            known = None;
             pause(task, RETRY_PAUSE).await;
             continue;
         };
-        Box::pin(inner.follow(&record, task, &mut current_follower)).await;
-        match next_step {
-            NextStep::Continue => known = Some(record),
-            NextStep::Pause(time) => {
-                task.status_known.send_replace(true);
-                // A woken task reads the execution again, because another writer changed it.
-                if !pause(task, time).await {
-                    known = Some(record);
-                }
-            }
-            NextStep::Observe(time) => {
-                task.status_known.send_replace(true);
-                let woken = tokio::select! {
-                    woken = pause(task, time) => woken,
-                    () = task.observed.changed.notified() => false,
-                };
-                if !woken {
-                    known = Some(record);
-                }
-            }
-            NextStep::WaitForSlot => {
-                task.status_known.send_replace(true);
-                let slots = inner.slots_of(&record).cloned();
-                // Many executions may wait, and requests may be large, so the request is read again when a slot is
-                // free.
-                drop(record);
-                if let Some(slots) = slots {
-                    wait_for_slot(&slots, task, slot).await;
-                }
-            }
-            NextStep::Reload => {}
-            NextStep::Done => return,
+        Box::pin(inner.follow(record, task, &mut current_follower)).await;
+        if matches!(next_step, NextStep::Done) {
+            return;
         }
+        wait_for(next_step, inner, task, &mut known, slot).await;
+    }
+}
+
+/// Waits until the next step can be performed. Drops the record if the execution has to be read again.
+async fn wait_for(
+    next_step: NextStep,
+    inner: &Inner,
+    task: &Task,
+    record: &mut Option<Record>,
+    slot: &mut Option<Slot>,
+) {
+    if !matches!(next_step, NextStep::Continue | NextStep::Reload | NextStep::Done) {
+        task.status_known.send_replace(true);
+    }
+    let is_stale = match next_step {
+        NextStep::Continue => false,
+        // A woken task reads the execution again, because another writer changed it.
+        NextStep::Pause(time) => pause(task, time).await,
+        NextStep::Observe(time) => tokio::select! {
+            woken = pause(task, time) => woken,
+            () = task.observed.changed.notified() => false,
+        },
+        NextStep::WaitForSlot => {
+            // Many executions may wait, and requests may be large, so the request is read again when a slot is free.
+            let record = record.take();
+            let slots = record.and_then(|record| inner.slots_of(&record).cloned());
+            if let Some(slots) = slots {
+                wait_for_slot(&slots, task, slot).await;
+            }
+            true
+        }
+        NextStep::Reload | NextStep::Done => true,
+    };
+    if is_stale {
+        *record = None;
     }
 }
 
@@ -184,15 +193,8 @@ impl Inner {
             let left = until.duration_since(now).unsigned_abs();
             return Ok(NextStep::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
-        // A claim needs no slot, because the execution that is to be replaced may hold the last one.
-        if slot.is_none()
-            && effect != Effect::Claim
-            && let Some(slots) = self.slots_of(record)
-        {
-            *slot = self.occupy(record).or_else(|| slots.try_take());
-            if slot.is_none() {
-                return Ok(NextStep::WaitForSlot);
-            }
+        if slot.is_none() && !self.take_slot(&effect, record, slot) {
+            return Ok(NextStep::WaitForSlot);
         }
         let event = self.perform(&effect, record, task).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
@@ -213,6 +215,19 @@ impl Inner {
                 NextStep::Pause(RETRY_PAUSE)
             });
         }
+        self.save(record, task).await
+    }
+
+    /// Takes a slot if the action needs one. Returns false if none is free.
+    fn take_slot(&self, effect: &Effect, record: &Record, slot: &mut Option<Slot>) -> bool {
+        // A claim needs no slot, because the execution that is to be replaced may hold the last one.
+        let Some(slots) = self.slots_of(record).filter(|_| *effect != Effect::Claim) else { return true };
+        *slot = self.occupy(record).or_else(|| slots.try_take());
+        slot.is_some()
+    }
+
+    /// Stores a changed execution.
+    async fn save(&self, record: &mut Record, task: &Task) -> Result<NextStep> {
         // Measured before the success is stored, because clients may start the next run as soon as they see it.
         let measured =
             if record.execution.phase == Phase::Succeeded { self.measure(record).await } else { None };
@@ -308,6 +323,9 @@ impl Inner {
             }
         };
         let (_, follower) = current_follower.insert((attempt.number, follower));
+        if !follower.is_due() {
+            return;
+        }
         // A log that can't be read now may be readable later. Until then there is no progress.
         let latest = follower.poll().await.ok().flatten();
         let mut progress = task.progress();
@@ -380,20 +398,35 @@ impl Inner {
         record: &Record,
         status: dcp_gateway::Result<Option<Status>>,
     ) -> Result<Event> {
-        let status = match status {
+        let mut status = match status {
             Ok(status) => status,
             Err(error) => return Ok(Event::Unavailable(error.to_string())),
         };
+        if let Some(end) = status.as_mut().and_then(|status| status.end.as_mut()) {
+            end.succeeded &= !self.is_incomplete(record, end).await?;
+        }
         let verdict = match &status {
             Some(Status { phase: At::Ended, end: Some(end), .. }) if !end.succeeded => {
                 // Without a log, the end of the driver may still be enough to find the cause.
-                let log = compute.tail(name, LOG_TAIL_BYTES).await.unwrap_or_default();
+                let log = retry_log(|| compute.tail(name, LOG_TAIL_BYTES)).await.unwrap_or_default();
                 let log = String::from_utf8_lossy(&log);
                 self.judge_failure(record, Evidence { end, log: &log }).await?
             }
             _ => None,
         };
         Ok(Event::Polled(status, verdict))
+    }
+
+    /// Returns true if a driver ended well because its node is drained: a stream stops when it is asked to.
+    async fn is_incomplete(&self, record: &Record, end: &End) -> Result<bool> {
+        if !end.succeeded || !end.is_of_node() {
+            return Ok(false);
+        }
+        match self.job(&record.request.job).await {
+            Err(Error::Corrupt(_)) => Ok(false),
+            Err(error) => Err(error),
+            Ok(job) => Ok(record.request.streaming.is_some() || matches!(job.job().job, Job::Stream(_))),
+        }
     }
 
     async fn judge_failure(&self, record: &Record, evidence: Evidence<'_>) -> Result<Option<Verdict>> {

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dcp_gateway::{Compute, Cursor, Log, Name};
+use dcp_gateway::{Cursor, Log, Name};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::{Inner, not_found};
 use crate::api::{Error, LogPart, LogRequest, Record, Result};
-use crate::execution::{Id, Phase, Transition};
+use crate::execution::{Attempt, Execution, Id, Phase, Transition};
 use crate::results::Format;
 
 /// Interval for polling executions of other Runners, and logs.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Pauses before a log that can't be read is read again.
+const LOG_RETRIES: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// Maximum length of one part of a log.
 const MAX_PART_BYTES: usize = 64 << 10;
 
@@ -106,18 +109,8 @@ impl LogReader {
             };
             self.attempt = Some(number);
             // Determined before the log is read, because more may be written after the read.
-            let is_over = attempt.end.is_some()
-                || record.execution.phase.is_final()
-                || number < last
-                || record.execution.phase == Phase::Retrying;
-            let name = record.execution.name_of(number).parse::<Name>();
-            let (Some(compute), Ok(name)) = (self.inner.compute(attempt.backend), name) else {
-                let backend = attempt.backend.name();
-                return Err(Error::Unavailable(format!(
-                    "attempt {number} ran on {backend}, which this Runner does not have"
-                )));
-            };
-            let Log { next, bytes } = read(&**compute, &name, &self.after).await?;
+            let is_over = is_over(&record.execution, attempt);
+            let Log { next, bytes } = self.read(&record.execution, attempt).await?;
             if !bytes.is_empty() {
                 self.after = next.clone();
                 return Ok(Some(LogPart { attempt: number, next, bytes }));
@@ -134,13 +127,45 @@ impl LogReader {
             }
         }
     }
+
+    /// Reads the next part of an attempt's log.
+    async fn read(&self, execution: &Execution, attempt: &Attempt) -> Result<Log> {
+        let Attempt { number, backend, .. } = attempt;
+        let name = execution.name_of(*number).parse::<Name>();
+        let (Some(compute), Ok(name)) = (self.inner.compute(*backend), name) else {
+            let backend = backend.name();
+            return Err(Error::Unavailable(format!(
+                "attempt {number} ran on {backend}, which this Runner does not have"
+            )));
+        };
+        let read = || compute.logs(&name, &self.after, MAX_PART_BYTES);
+        retry_log(read).await.map_err(|error| match error {
+            dcp_gateway::Error::Invalid(message) => Error::Invalid { field: "cursor".to_owned(), message },
+            error => Error::Unavailable(error.to_string()),
+        })
+    }
 }
 
-async fn read(compute: &dyn Compute, name: &Name, after: &Cursor) -> Result<Log> {
-    compute.logs(name, after, MAX_PART_BYTES).await.map_err(|error| match error {
-        dcp_gateway::Error::Invalid(message) => Error::Invalid { field: "cursor".to_owned(), message },
-        error => Error::Unavailable(error.to_string()),
-    })
+/// Reads a log again for a few seconds if it can't be read, as a busy node or a kubelet that starts again causes.
+pub(super) async fn retry_log<T, F>(read: impl Fn() -> F) -> dcp_gateway::Result<T>
+where
+    F: Future<Output = dcp_gateway::Result<T>>,
+{
+    for pause in LOG_RETRIES {
+        match read().await {
+            Err(dcp_gateway::Error::Unavailable(_)) => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+    }
+    read().await
+}
+
+/// Returns true if an attempt writes no more logs.
+fn is_over(execution: &Execution, attempt: &Attempt) -> bool {
+    attempt.end.is_some()
+        || execution.phase.is_final()
+        || attempt.number < execution.attempt()
+        || execution.phase == Phase::Retrying
 }
 
 pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'static, Result<Bytes>> {

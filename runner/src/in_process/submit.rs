@@ -9,8 +9,9 @@ use dcp_model::manifest;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_server::offload;
 use jiff::Timestamp;
+use tokio::time::timeout;
 
-use super::Inner;
+use super::{Inner, observe};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Policy};
 use crate::lower::{self, lower};
@@ -21,6 +22,8 @@ use crate::store::NewExecution;
 
 /// Time for which a check by a backend stays valid. It is short, because the backend's answer may change.
 const ACCEPTED_TTL: Duration = Duration::from_secs(10);
+/// Maximum time that a submit waits for the validation by another process.
+const VALIDATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Inner {
     /// Stores an execution, and starts to drive it.
@@ -79,6 +82,7 @@ impl Inner {
         let execution = &record.execution;
         let results =
             self.options.results.as_ref().map(|results| results.location(&execution.id, execution.attempt()));
+        let results = reachable_results(job, &record.execution, results)?;
         let input = lower::Input {
             job,
             execution: &record.execution,
@@ -118,19 +122,28 @@ impl Inner {
             progress: None,
         };
         let (inner, checked) = (Arc::clone(self), Arc::clone(&canonical));
-        let check = move || inner.check_accepted(&checked, &record, now).map(|()| record);
-        let record = offload(canonical.text().len(), check).await?;
+        let check = move || inner.check_accepted(&checked, &record, now).map(|unchecked| (record, unchecked));
+        let (record, unchecked) = offload(canonical.text().len(), check).await?;
+        if let Some(application) = unchecked {
+            self.validate(&canonical, &record, &application).await?;
+        }
         self.jobs.put(canonical.fingerprint().clone(), Arc::clone(&canonical), canonical.text().len());
         Ok(NewExecution { record, job: canonical })
     }
 
-    /// Checks that the backend accepts the job with the parameters of this run.
-    fn check_accepted(&self, canonical: &CanonicalJob, record: &Record, now: Timestamp) -> Result<()> {
-        let fingerprint = canonical.fingerprint();
+    /// Checks that the backend accepts the job with the parameters of this run. Returns the application that the process
+    /// of the backend still has to validate, unless the same job was validated recently.
+    fn check_accepted(
+        &self,
+        canonical: &CanonicalJob,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Option<SparkApplication>> {
         let is_batch = record.request.streaming.is_none();
-        if is_batch && self.accepted.get(fingerprint).is_some_and(|since| since.elapsed() < ACCEPTED_TTL) {
+        let known = self.accepted.get(canonical.fingerprint());
+        if is_batch && known.is_some_and(|since| since.elapsed() < ACCEPTED_TTL) {
             // Only the parameters differ between the runs of a job.
-            return values(canonical.job(), &record.request).map(|_| ());
+            return values(canonical.job(), &record.request).map(|_| None);
         }
         // The first attempt, without the adjustments by sizing.
         let mut first = record.clone();
@@ -138,18 +151,28 @@ impl Inner {
         apply_event(&mut first.execution, Event::Stepped, now);
         let application = self.application(canonical.job(), &first)?;
         if let Some(compute) = self.compute(first.execution.backend) {
-            compute.accepts(&application).map_err(|error| match error {
-                dcp_gateway::Error::Unavailable(message) => Error::Unavailable(message),
-                dcp_gateway::Error::Field { field, reason } => {
-                    Error::Invalid { field: format!("job.{field}"), message: reason }
-                }
-                dcp_gateway::Error::Invalid(message) | dcp_gateway::Error::Conflict(message) => {
-                    Error::Invalid { field: "job".to_owned(), message }
-                }
-            })?;
+            compute.accepts(&application).map_err(rejected)?;
         }
-        if is_batch {
-            self.accepted.put(fingerprint.clone(), Instant::now(), 1);
+        Ok(Some(application))
+    }
+
+    /// Validates an application by the process of its backend.
+    async fn validate(
+        &self,
+        canonical: &CanonicalJob,
+        record: &Record,
+        application: &SparkApplication,
+    ) -> Result<()> {
+        if let Some(compute) = self.compute(record.execution.backend) {
+            match timeout(VALIDATE_TIMEOUT, compute.validate(application)).await {
+                Ok(Ok(())) => {}
+                // The attempt waits for the backend, which then rejects it if it has to.
+                Ok(Err(dcp_gateway::Error::Unavailable(_))) | Err(_) => return Ok(()),
+                Ok(Err(error)) => return Err(rejected(error)),
+            }
+        }
+        if record.request.streaming.is_none() {
+            self.accepted.put(canonical.fingerprint().clone(), Instant::now(), 1);
         }
         Ok(())
     }
@@ -197,6 +220,19 @@ impl Inner {
     }
 }
 
+/// Returns the error of a submit whose application the backend rejects.
+fn rejected(error: dcp_gateway::Error) -> Error {
+    match error {
+        dcp_gateway::Error::Unavailable(message) => Error::Unavailable(message),
+        dcp_gateway::Error::Field { field, reason } => {
+            Error::Invalid { field: format!("job.{field}"), message: reason }
+        }
+        dcp_gateway::Error::Invalid(message) | dcp_gateway::Error::Conflict(message) => {
+            Error::Invalid { field: "job".to_owned(), message }
+        }
+    }
+}
+
 /// Returns the parameter values of a run.
 fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parameters::Value>> {
     parameters::values(job, &request.parameters, &request.token).map_err(|problems| {
@@ -220,4 +256,26 @@ fn repeated_submit(submit: &Submit, record: Record) -> Result<Submitted> {
         return Ok(Submitted { record, fresh: false });
     }
     Err(Error::TokenReused { id: record.id().clone(), differences })
+}
+
+/// Returns the location of a job's result. A driver on a cluster can't write to a folder of this machine.
+fn reachable_results(
+    job: &CoreEtlJob,
+    execution: &Execution,
+    location: Option<String>,
+) -> Result<Option<String>> {
+    let is_here = observe::backend(execution) == manifest::Backend::Local;
+    let is_remote = location.as_deref().is_none_or(|it| it.contains("://") && !it.starts_with("file:"));
+    if is_here || is_remote {
+        return Ok(location);
+    }
+    match &job.job {
+        manifest::Job::Sql(sql) if sql.return_result => {
+            let message = "the results of this Runner are in a folder of its machine, where a cluster can't write: \
+                           start the Runner with `--results` and the URL of a bucket, or set `returnResult: false` and \
+                           write the rows to a table";
+            Err(Error::Invalid { field: "job.sql.returnResult".to_owned(), message: message.to_owned() })
+        }
+        _ => Ok(None),
+    }
 }

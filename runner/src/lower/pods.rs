@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dcp_gateway::application::{DRIVER_CLAIMS, EXECUTOR_CLAIMS};
 use dcp_model::manifest::{
-    Env, EnvFrom, EnvSource, KeyRef, KubernetesName, OnDemandClaim, Pod, ScalarOr, SecretType, Toleration,
-    Volume,
+    ContainerResources, Env, EnvFrom, EnvSource, KeyRef, KubernetesName, OnDemandClaim, Pod, ScalarOr,
+    SecretType, Toleration, Volume,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,18 +18,40 @@ pub(super) fn template(
     let none = Pod::default();
     let pod = pod.unwrap_or(&none);
     let mut template = json!(pod.template);
+    merge(&mut template, json!({"metadata": metadata(pod, labels, annotations)}));
+    merge(&mut template, json!({"spec": spec(pod)}));
+    let (volumes, mounts) = volumes(pod);
+    append(&mut template["spec"], "volumes", volumes);
+    let container = primary_container(&mut template, pod);
+    append(container, "env", env(pod));
+    append(container, "envFrom", pod.env_from.iter().map(env_source).collect());
+    append(container, "volumeMounts", mounts);
+    if let Some(resources) = &pod.resources {
+        let all = extra_resources(resources);
+        merge(container, json!({"resources": {"requests": all, "limits": all}}));
+    }
+    template
+}
+
+/// Returns the labels and annotations of a template.
+fn metadata(
+    pod: &Pod,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Map<String, Value> {
     let own = pod.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-    merge(
-        &mut template,
-        json!({"metadata": {
-            "labels": own.chain(labels.clone()).collect::<BTreeMap<_, _>>(),
-        }}),
-    );
+    let labels = own.chain(labels.clone()).collect::<BTreeMap<_, _>>();
+    let mut metadata = Map::from_iter([("labels".to_owned(), json!(labels))]);
     let mut annotations = self::annotations(pod, annotations);
     annotations.retain(|_, value| !has_placeholder(value));
     if !annotations.is_empty() {
-        merge(&mut template, json!({"metadata": {"annotations": annotations}}));
+        metadata.insert("annotations".to_owned(), json!(annotations));
     }
+    metadata
+}
+
+/// Returns the settings of a pod, without its volumes and containers.
+fn spec(pod: &Pod) -> Map<String, Value> {
     let mut spec = Map::new();
     let mut set = |key: &str, value: Value| {
         if !value.is_null() && value != json!([]) && value != json!({}) {
@@ -41,7 +63,11 @@ pub(super) fn template(
     set("affinity", json!(pod.affinity));
     set("tolerations", pod.tolerations.iter().map(toleration).collect());
     set("priorityClassName", json!(pod.priority_class));
-    merge(&mut template, json!({"spec": spec}));
+    spec
+}
+
+/// Returns the volumes of a pod, and their mounts.
+fn volumes(pod: &Pod) -> (Vec<Value>, Vec<Value>) {
     let mut volumes = Vec::new();
     let mut mounts = Vec::new();
     let mut mount = |name: &str, source: Value, path: &str, read_only: bool| {
@@ -61,7 +87,11 @@ pub(super) fn template(
         let source = json!({"configMap": {"name": map.name}});
         mount(&format!("dcp-config-{number}"), source, &map.path, true);
     }
-    append(&mut template["spec"], "volumes", volumes);
+    (volumes, mounts)
+}
+
+/// Returns the variables of the container that runs Spark.
+fn env(pod: &Pod) -> Vec<Value> {
     let mut env: Vec<Value> = pod.env.iter().map(|(name, env)| env_variable(name.as_str(), env)).collect();
     env.extend(pod.secrets.iter().filter_map(|secret| {
         // The variables that clients of these kinds of secret read.
@@ -77,20 +107,17 @@ pub(super) fn template(
             })),
         }
     }));
-    let container = primary_container(&mut template, pod);
-    append(container, "env", env);
-    append(container, "envFrom", pod.env_from.iter().map(env_source).collect());
-    append(container, "volumeMounts", mounts);
-    if let Some(resources) = &pod.resources {
-        let storage = resources
-            .ephemeral_storage
-            .map(|it| ("ephemeral-storage".to_owned(), json!(format!("{}Mi", it.mib()))));
-        let extended =
-            resources.extended.iter().map(|(name, count)| (name.to_string(), json!(count.to_string())));
-        let all: Map<String, Value> = storage.into_iter().chain(extended).collect();
-        merge(container, json!({"resources": {"requests": all, "limits": all}}));
-    }
-    template
+    env
+}
+
+/// Returns the quantities of resources that Spark does not set itself.
+fn extra_resources(resources: &ContainerResources) -> Map<String, Value> {
+    let storage = resources
+        .ephemeral_storage
+        .map(|it| ("ephemeral-storage".to_owned(), json!(format!("{}Mi", it.mib()))));
+    let extended =
+        resources.extended.iter().map(|(name, count)| (name.to_string(), json!(count.to_string())));
+    storage.into_iter().chain(extended).collect()
 }
 
 /// Returns the settings for what Spark itself does with the pods of a role: it creates claims, and it replaces
@@ -142,7 +169,7 @@ pub(super) fn mount(template: &mut Value, pod: Option<&Pod>, map: &str, path: &s
     append(primary_container(template, pod.unwrap_or(&none)), "volumeMounts", mounts);
 }
 
-/// Returns the container that runs Spark: the named one, or the first one.
+/// Returns the container that runs Spark: the named one, or the first one. It becomes the first one.
 fn primary_container<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
     let named = pod.primary_container.as_ref().map(KubernetesName::as_str);
     let containers = &mut template["spec"]["containers"];
@@ -158,7 +185,8 @@ fn primary_container<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
         list.push(json!({"name": named.unwrap_or("spark")}));
         list.len() - 1
     });
-    &mut list[at]
+    list[..=at].rotate_right(1);
+    &mut list[0]
 }
 
 fn env_variable(name: &str, env: &Env) -> Value {

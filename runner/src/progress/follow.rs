@@ -1,7 +1,8 @@
-//! Follows an event log while it is written. A stream's log never ends: files that were read are removed, except the
-//! one that Spark writes and the one before.
+//! Follows an event log while it is written, or the reports of `runtime/progress.py` in a store that does not show open
+//! files. A stream's log never ends: files that were read are removed, except the one that is written and the one before.
 
 use std::io::{self, Read as _};
+use std::time::{Duration, Instant};
 
 use dcp_objects::Objects;
 
@@ -9,6 +10,8 @@ use super::{Progress, Queries};
 use crate::event_files::{self, EventFile};
 use crate::lines::{self, Line};
 
+/// Minimum interval between two reads of a bucket, which is that of the reports.
+const BUCKET_INTERVAL: Duration = Duration::from_secs(5);
 /// Maximum number of bytes per read; the next read continues.
 const MAX_BYTES: u64 = 32 << 20;
 /// Maximum length of a line; a longer one is irrelevant.
@@ -23,24 +26,44 @@ pub(crate) struct Follower {
     number: u64,
     offset: u64,
     queries: Queries,
+    polled: Option<Instant>,
 }
 
 impl Follower {
     pub(crate) fn new(objects: Objects) -> Self {
-        Self { objects, number: 0, offset: 0, queries: Queries::default() }
+        Self { objects, number: 0, offset: 0, queries: Queries::default(), polled: None }
     }
 
-    /// Reads new lines. Returns none if the log is compressed, as it can't be read while it is written. Without a log,
-    /// there are no queries yet.
+    /// Returns true if new lines may be there. Each look at a bucket costs a request.
+    pub(crate) fn is_due(&self) -> bool {
+        self.objects.is_folder() || self.polled.is_none_or(|polled| polled.elapsed() >= BUCKET_INTERVAL)
+    }
+
+    /// Reads new lines. Returns none if the log can't be read while it is written, as it is compressed or its open file is
+    /// not shown. Without a log, there are no queries yet.
     pub(crate) async fn poll(&mut self) -> dcp_objects::Result<Option<Progress>> {
+        self.polled = Some(Instant::now());
         let log = event_files::newest(&self.objects).await?;
+        if !log.reports.is_empty() {
+            self.remove_all_but_two(&log.files).await;
+            return self.read_all(&log.reports).await.map(Some);
+        }
+        if !self.objects.shows_open_files() {
+            self.remove_all_but_two(&log.files).await;
+            return Ok(None);
+        }
         let files = if log.is_rolling { log.files } else { Vec::new() };
         if files.iter().any(|file| file.codec().is_some()) {
             return Ok(None);
         }
+        self.read_all(&files).await.map(Some)
+    }
+
+    /// Reads new lines of files, and removes those that were read.
+    async fn read_all(&mut self, files: &[EventFile]) -> dcp_objects::Result<Progress> {
         let last = files.last().map_or(0, |file| file.number);
         let mut remaining = MAX_BYTES;
-        for file in &files {
+        for file in files {
             if file.number < self.number {
                 if file.number + 1 < last {
                     self.remove(file).await;
@@ -55,7 +78,14 @@ impl Follower {
                 break;
             }
         }
-        Ok(Some(self.queries.progress()))
+        Ok(self.queries.progress())
+    }
+
+    /// Removes closed files that are not read.
+    async fn remove_all_but_two(&self, files: &[EventFile]) {
+        for file in files.iter().rev().skip(2) {
+            self.remove(file).await;
+        }
     }
 
     /// Reads whole lines of a file, and returns the number of bytes.

@@ -170,7 +170,7 @@ async fn compressed_log_has_no_progress() {
 #[tokio::test]
 async fn a_log_in_a_bucket_is_followed() {
     let store = Arc::new(InMemory::new());
-    let bucket = Objects::of(store, object_store::path::Path::from("logs"), "s3://bucket/logs");
+    let bucket = Objects::of(store, object_store::path::Path::from("logs"), "abfss://bucket/logs");
     let mut follower = Follower::new(bucket.clone());
     assert_eq!(follower.poll().await.unwrap(), Some(Progress::default()));
     let lines: Vec<&str> = LOG.lines().collect();
@@ -182,6 +182,39 @@ async fn a_log_in_a_bucket_is_followed() {
         follower.poll().await.unwrap();
     }
     assert_eq!(follower.poll().await.unwrap(), Some(after(lines.len())));
+}
+
+#[tokio::test]
+async fn a_bucket_is_not_read_again_at_once() {
+    let bucket =
+        Objects::of(Arc::new(InMemory::new()), object_store::path::Path::from("logs"), "s3://bucket/logs");
+    let folder = TempDir::new().unwrap();
+    let folder = Objects::open_untrusted(folder.path().to_str().unwrap()).unwrap();
+    for (objects, is_due) in [(bucket, false), (folder, true)] {
+        let mut follower = Follower::new(objects);
+        assert!(follower.is_due());
+        follower.poll().await.unwrap();
+        assert_eq!(follower.is_due(), is_due);
+    }
+}
+
+#[tokio::test]
+async fn closed_files_show_no_progress_in_a_bucket_that_does_not_show_open_ones() {
+    let store = Arc::new(InMemory::new());
+    let bucket = Objects::of(store, object_store::path::Path::from("logs"), "s3a://bucket/logs");
+    let mut follower = Follower::new(bucket.clone());
+    assert_eq!(follower.poll().await.unwrap(), None);
+    let path = |name: &str| format!("eventlog_v2_app/{name}");
+    for name in ["events_1_app", "events_2_app", "events_3_app"] {
+        bucket.write(&path(name), LOG.into()).await.unwrap();
+    }
+    assert_eq!(follower.poll().await.unwrap(), None);
+    assert!(bucket.read(&path("events_1_app")).await.is_err_and(|error| error.is_not_found()));
+    // The first report has no events.
+    bucket.write(&path("progress_1"), "".into()).await.unwrap();
+    assert_eq!(follower.poll().await.unwrap(), Some(Progress::default()));
+    bucket.write(&path("progress_2"), LOG.into()).await.unwrap();
+    assert_eq!(follower.poll().await.unwrap(), Some(after(LOG.lines().count())));
 }
 
 #[tokio::test]

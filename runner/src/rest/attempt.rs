@@ -22,6 +22,9 @@ pub(super) struct Attempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<Timestamp>,
     addresses: Addresses,
+    /// The name of its cluster, on the backend `kubernetes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +35,18 @@ pub(super) struct Attempt {
 
 impl From<execution::Attempt> for Attempt {
     fn from(attempt: execution::Attempt) -> Self {
-        let execution::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } =
-            attempt;
+        let execution::Attempt {
+            number,
+            backend,
+            begun,
+            running,
+            queued: _,
+            addresses,
+            cluster,
+            end,
+            diagnosis,
+            adjusted,
+        } = attempt;
         let dcp_gateway::Addresses { ui, connect, event_log } = addresses;
         Self {
             number,
@@ -41,6 +54,7 @@ impl From<execution::Attempt> for Attempt {
             begun,
             running,
             addresses: Addresses { ui, connect, event_log },
+            cluster,
             end: end.map(Into::into),
             diagnosis: diagnosis.map(Into::into),
             adjusted: settings(adjusted),
@@ -105,6 +119,8 @@ enum Reason {
     NodeLost,
     /// Another user deleted the application or its pods.
     Deleted,
+    /// The driver has ended, and other processes of the application have not ended yet.
+    Ending,
     /// The backend failed to run the application.
     BackendFailed,
 }
@@ -118,12 +134,14 @@ impl From<dcp_gateway::Reason> for Reason {
             Of::Preparation => Self::Preparation,
             Of::OutOfMemory => Self::OutOfMemory,
             Of::ImageUnavailable => Self::ImageUnavailable,
-            Of::Unschedulable => Self::Unschedulable,
+            // An obstacle only: no attempt ends with it.
+            Of::Unschedulable | Of::Queued => Self::Unschedulable,
             Of::QuotaExceeded => Self::QuotaExceeded,
             Of::Forbidden => Self::Forbidden,
             Of::Evicted => Self::Evicted,
             Of::NodeLost => Self::NodeLost,
             Of::Deleted => Self::Deleted,
+            Of::Ending => Self::Ending,
             Of::BackendFailed => Self::BackendFailed,
         }
     }
@@ -134,6 +152,9 @@ impl From<dcp_gateway::Reason> for Reason {
 #[serde(rename_all = "camelCase")]
 struct Evidence {
     source: Source,
+    /// The reason that it shows, if the backend knows one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
     /// One or more lines, in the words of the source.
     text: String,
 }
@@ -148,8 +169,10 @@ enum Source {
     System,
     /// The output of a command that ran before the driver.
     Command,
-    /// The status of a container.
+    /// The status of the driver's container.
     Container,
+    /// The status of an executor's container.
+    Executor,
     /// The status of a pod.
     Pod,
     /// An event of Kubernetes.
@@ -164,10 +187,11 @@ impl From<dcp_gateway::Evidence> for Evidence {
             Of::System => Source::System,
             Of::Command => Source::Command,
             Of::Container => Source::Container,
+            Of::Executor => Source::Executor,
             Of::Pod => Source::Pod,
             Of::Event => Source::Event,
         };
-        Self { source, text: evidence.text }
+        Self { source, reason: evidence.reason.map(Reason::from), text: evidence.text }
     }
 }
 

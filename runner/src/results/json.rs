@@ -135,6 +135,7 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
+    #[expect(clippy::too_many_lines, reason = "one case for each type of Avro")]
     fn value(&mut self, data_type: &Type, bytes: &mut &[u8], depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
             return Err(format!("a row has more than {MAX_DEPTH} levels").into());

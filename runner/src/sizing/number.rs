@@ -44,11 +44,6 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     // One slow run is no reason to grow; two of three are.
     let median = recent_runs.get(recent_runs.len().saturating_sub(1) / 2)?;
     let most = recent_runs.last()?;
-    let work = |run: &Measured| {
-        let all = format!("tasks of {} in all", format::millis(run.task_millis));
-        let longest = format::millis(run.longest_task_millis);
-        if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest}") } else { all }
-    };
     let target = |run: &Measured| {
         bounds.clamp(round_up(usable_cores(run).div_ceil(PARTS_PER_CORE.saturating_mul(cores.max(1))), 1))
     };
@@ -76,6 +71,13 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     size(now, false, format!("{count} had at most {work}: it stays at {}", of(now)))
 }
 
+/// Describes the work of a run.
+fn work(run: &Measured) -> String {
+    let all = format!("tasks of {} in all", format::millis(run.task_millis));
+    let longest = format::millis(run.longest_task_millis);
+    if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest}") } else { all }
+}
+
 /// Returns the number of cores that have enough work, and that can work until the longest task ends; in parts of a
 /// core.
 fn usable_cores(run: &Measured) -> u64 {
@@ -98,6 +100,17 @@ pub(super) fn has_large_partitions(job: &CoreEtlJob, run: &Measured) -> bool {
         && may_choose_partitions(job)
 }
 
+/// Limits a number of partitions to those that occupy the cores.
+fn for_cores(partitions: u64, cores: u64) -> u64 {
+    partitions.min(cores.saturating_mul(2))
+}
+
+/// Returns the number of partitions for a shuffle of some bytes.
+fn target_partitions(bytes: u64, cores: u64) -> u64 {
+    let for_cores = for_cores(bytes.div_ceil(MIN_PARTITION_BYTES), cores);
+    round_up(bytes.div_ceil(TARGET_PARTITION_BYTES).max(for_cores), 1).clamp(1, MAX_PARTITIONS)
+}
+
 /// Chooses the number of shuffle partitions for the cores; none if it is not dcp's choice, or no data was shuffled.
 pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
     let last = runs.all.first().filter(|_| may_choose_partitions(runs.job))?;
@@ -106,33 +119,25 @@ pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
     if !any && now == DEFAULT_PARTITIONS {
         return None;
     }
-    let for_cores = |pieces: u64| pieces.min(cores.saturating_mul(2));
-    let target = |bytes: u64| {
-        round_up(
-            bytes.div_ceil(TARGET_PARTITION_BYTES).max(for_cores(bytes.div_ceil(MIN_PARTITION_BYTES))),
-            1,
-        )
-        .clamp(1, MAX_PARTITIONS)
-    };
     let bytes = last.largest_shuffle_bytes;
     let most = runs.last().iter().map(|run| run.largest_shuffle_bytes).max().unwrap_or(0);
     let each = format::bytes(bytes / now);
-    let value = target(bytes);
+    let value = target_partitions(bytes, cores);
     let size = |value, grew, why| Some(Size { value, grew, why });
     if has_large_partitions(runs.job, last) {
         let why =
             format!("the largest shuffle moved {}, {each} for each of {now}: {value}", format::bytes(bytes));
         return size(value, true, why + " have a size that fits in memory");
     }
-    if well_above(for_cores(bytes / MIN_PARTITION_BYTES).min(MAX_PARTITIONS), now) {
+    if well_above(for_cores(bytes / MIN_PARTITION_BYTES, cores).min(MAX_PARTITIONS), now) {
         let why =
             format!("{} have work with {value} partitions, and not with {now}", format::count(cores, "core"));
         return size(value, true, why);
     }
     let spilled = runs.last().iter().any(|run| run.disk_spilled_bytes > 0);
     let count = format::last_runs(runs.last().len());
-    if runs.settled && any && !spilled && well_below(target(most), now) {
-        let value = target(most);
+    let value = target_partitions(most, cores);
+    if runs.settled && any && !spilled && well_below(value, now) {
         let moved = format::bytes(most);
         let why =
             format!("the largest shuffle of {count} moved at most {moved}: {value} are enough, not {now}");

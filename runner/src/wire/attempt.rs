@@ -7,15 +7,19 @@ use dcp_model::manifest::Cause;
 use dcp_proto::runner::v1 as proto;
 
 use super::{Result, enum_text, map, read_enum, read_id, read_optional_time, read_time, time};
-use crate::execution::{Adjustment, Attempt, Diagnosis, StopReason};
+use crate::execution::{Adjustment, Attempt, Diagnosis, StopReason, Wait};
 
 pub(super) fn attempt(attempt: &Attempt) -> proto::Attempt {
-    let Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
+    // The wait in a queue is for timeouts, which only the Runner itself has.
+    let Attempt { number, backend, begun, running, queued: _, addresses, cluster, end, diagnosis, adjusted } =
+        attempt;
     let end = end.as_ref().map(|end| {
         let End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end.clone();
-        let evidence = evidence
-            .into_iter()
-            .map(|Evidence { source, text }| proto::Evidence { source: enum_text(&source), text });
+        let evidence = evidence.into_iter().map(|Evidence { source, reason, text }| proto::Evidence {
+            source: enum_text(&source),
+            text,
+            reason: reason.as_ref().map(enum_text),
+        });
         let (reason, evidence) = (enum_text(&reason), evidence.collect());
         proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, reason, evidence }
     });
@@ -30,6 +34,7 @@ pub(super) fn attempt(attempt: &Attempt) -> proto::Attempt {
         begun: Some(time(*begun)),
         running: running.map(time),
         addresses: Some(proto::Addresses { ui, connect, event_log }),
+        cluster: cluster.clone(),
         end,
         diagnosis,
         adjusted: self::adjusted(adjusted),
@@ -37,12 +42,14 @@ pub(super) fn attempt(attempt: &Attempt) -> proto::Attempt {
 }
 
 pub(super) fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
-    let proto::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
+    let proto::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted, cluster } =
+        attempt;
     let end = end.map(|end| {
         let proto::End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end;
         let (at, reason) = (read_time(at)?, read_enum(&reason)?);
-        let evidence = evidence.into_iter().map(|proto::Evidence { source, text }| {
-            Ok::<_, String>(Evidence { source: read_enum(&source)?, text })
+        let evidence = evidence.into_iter().map(|proto::Evidence { source, text, reason }| {
+            let reason = reason.as_deref().map(read_enum).transpose()?;
+            Ok::<_, String>(Evidence { source: read_enum(&source)?, reason, text })
         });
         let evidence = evidence.collect::<Result<_>>()?;
         Ok::<_, String>(End { at, succeeded, stopped, exit_code, signal, reason, evidence })
@@ -58,7 +65,9 @@ pub(super) fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
         backend: read_enum(&backend)?,
         begun: read_time(begun)?,
         running: read_optional_time(running)?,
+        queued: Wait::None,
         addresses: Addresses { ui, connect, event_log },
+        cluster,
         end: end.transpose()?,
         diagnosis: diagnosis.transpose()?,
         adjusted: read_adjusted(adjusted),

@@ -40,7 +40,7 @@ impl NamedService for Echo {
 
 pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-impl tower_service::Service<Request<Body>> for Echo {
+impl tower::Service<Request<Body>> for Echo {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Boxed<Result<Response<Body>, Infallible>>;

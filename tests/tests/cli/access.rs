@@ -86,6 +86,18 @@ impl DcpUp {
         response
     }
 
+    /// Returns the path of the printed link for a browser.
+    fn login_path(&mut self) -> String {
+        let mut line = String::new();
+        while !line.contains("/login?code=") {
+            line.clear();
+            let read = self.out.read_line(&mut line).expect("the file can be read");
+            assert!(read > 0, "the output has no login link");
+        }
+        let (_, path) = line.trim().split_once(&self.url).expect("the link is to this server");
+        path.to_owned()
+    }
+
     fn stop(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().expect("the process can be signalled");
@@ -204,18 +216,10 @@ fn callers_over_tcp_need_the_token_of_the_project() {
     project.run(&["--project", "elsewhere", "runs"]).exits_with(1);
 
     // The link for a browser works once.
-    let mut line = String::new();
-    while !line.contains("/login?code=") {
-        line.clear();
-        assert!(
-            up.out.read_line(&mut line).expect("the file can be read") > 0,
-            "the output has no login link"
-        );
-    }
-    let (_, path) = line.trim().split_once(&up.url).expect("the link is to this server");
-    let login = up.get(path, "");
+    let path = up.login_path();
+    let login = up.get(&path, "");
     assert!(login.starts_with("HTTP/1.1 303 "), "{login}");
-    assert!(up.get(path, "").starts_with("HTTP/1.1 403 "));
+    assert!(up.get(&path, "").starts_with("HTTP/1.1 403 "));
     let cookie =
         login.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("the response sets a cookie");
     let cookie = format!("cookie: {}\r\n", cookie.split(';').next().expect("the cookie has a value"));

@@ -30,11 +30,17 @@ fn accessible_to_others(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Runs `dcp` with the umask of most systems.
-fn run(sandbox: &Sandbox, fake_spark: &FakeSpark, args: &[&str]) {
+/// Returns a call of `dcp` with the umask of most systems.
+fn command(sandbox: &Sandbox, fake_spark: &FakeSpark, args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 022; exec \"$@\"", "sh"]).arg(&*DCP).args(args);
     command.current_dir(sandbox.path()).env("SPARK_HOME", fake_spark.path("spark")).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command that succeeds.
+fn run(sandbox: &Sandbox, fake_spark: &FakeSpark, args: &[&str]) {
+    let mut command = command(sandbox, fake_spark, args);
     let output = command.process_group(0).output().expect("the binary can be run");
     sandbox.capture(args, &output).exits_with(0);
 }
@@ -65,7 +71,21 @@ fn files_of_a_project_are_private_to_its_user() {
     let dag = dcp.join("dags").read_dir().expect("the file exists").flatten().find(|it| it.path().is_file());
     assert_eq!(dag.expect("the folder has a DAG").metadata().expect("the file exists").mode() & 0o777, 0o644);
 
-    // The next command makes files of an earlier version private.
+    open_to_others(&dcp);
+    run(&sandbox, &fake_spark, &["runs"]);
+    assert_eq!(accessible_to_others(&dcp), [""; 0].map(PathBuf::from), "the next command makes them private");
+
+    let mut up = command(&sandbox, &fake_spark, &["up", "--listen", "127.0.0.1:0", "--quiet"]);
+    let mut up = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program can be run");
+    wait_until(|| dcp.join("token").exists().then_some(()));
+    wait_until(|| dcp.join("up.sock").exists().then_some(()));
+    wait_until(|| accessible_to_others(&dcp).is_empty().then_some(()));
+    let _ = up.kill();
+    let _ = up.wait();
+}
+
+/// Gives files of a project the permissions that an earlier version gave them.
+fn open_to_others(dcp: &Path) {
     for (path, mode) in
         [("", 0o755), ("state.db", 0o644), ("runs.db", 0o644), ("cache", 0o755), ("locks", 0o755)]
     {
@@ -75,21 +95,4 @@ fn files_of_a_project_are_private_to_its_user() {
                 .expect("the file belongs to this user");
         }
     }
-    run(&sandbox, &fake_spark, &["runs"]);
-    assert_eq!(accessible_to_others(&dcp), [""; 0].map(PathBuf::from));
-
-    let mut command = Command::new("sh");
-    command.args(["-c", "umask 022; exec \"$@\"", "sh"]).arg(&*DCP).args([
-        "up",
-        "--listen",
-        "127.0.0.1:0",
-        "--quiet",
-    ]);
-    command.current_dir(sandbox.path()).env("SPARK_HOME", fake_spark.path("spark")).stdin(Stdio::null());
-    let mut up = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program can be run");
-    wait_until(|| dcp.join("token").exists().then_some(()));
-    wait_until(|| dcp.join("up.sock").exists().then_some(()));
-    wait_until(|| accessible_to_others(&dcp).is_empty().then_some(()));
-    let _ = up.kill();
-    let _ = up.wait();
 }

@@ -55,6 +55,42 @@ fn run_in_terminal_with(
     ran
 }
 
+/// Calls that print each kind of output, in this order.
+const CALLS: [&str; 32] = [
+    "validate",
+    "plan",
+    "apply --auto-approve",
+    "apply --auto-approve",
+    "plan",
+    "history",
+    "show",
+    "drift",
+    "graph",
+    "assets",
+    "status",
+    "runs",
+    "doctor",
+    "explain",
+    "explain DCP0107",
+    "explain DCP9999",
+    "events logistics/orders",
+    "runs nope",
+    "result nope",
+    "logs nope",
+    "cancel nope",
+    "pause a/b",
+    "resume a/b",
+    "restart a/b",
+    "init",
+    "run nope/nope",
+    "run manifests/pi.yaml",
+    "rollback 7",
+    "fmt --check",
+    "schema nope",
+    "--nope",
+    "destroy --auto-approve",
+];
+
 #[test]
 fn output_of_commands_fits_80_columns() {
     let sandbox = Sandbox::quickstart();
@@ -65,42 +101,7 @@ fn output_of_commands_fits_80_columns() {
     assert!(commands.len() > 20, "{commands:?}");
     let mut calls: Vec<Vec<&str>> = commands.iter().map(|command| vec![*command, "--help"]).collect();
     calls.extend(["runner", "reconciler"].map(|service| vec!["serve", service, "--help"]));
-    for call in [
-        "validate",
-        "plan",
-        "apply --auto-approve",
-        "apply --auto-approve",
-        "plan",
-        "history",
-        "show",
-        "drift",
-        "graph",
-        "assets",
-        "status",
-        "runs",
-        "doctor",
-        "explain",
-        "explain DCP0107",
-        "explain DCP9999",
-        "events logistics/orders",
-        "runs nope",
-        "result nope",
-        "logs nope",
-        "cancel nope",
-        "pause a/b",
-        "resume a/b",
-        "restart a/b",
-        "init",
-        "run nope/nope",
-        "run manifests/pi.yaml",
-        "rollback 7",
-        "fmt --check",
-        "schema nope",
-        "--nope",
-        "destroy --auto-approve",
-    ] {
-        calls.push(call.split(' ').collect());
-    }
+    calls.extend(CALLS.iter().map(|call| call.split(' ').collect::<Vec<_>>()));
     let mut wide = Vec::new();
     for (index, call) in calls.iter().enumerate() {
         if index + 1 == calls.len() {

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use dcp_gateway::kubernetes::{Kubernetes, Settings, connect};
 use dcp_gateway::{Ability, Compute as _};
+use dcp_tests::cluster::{kubeconfig, kubeconfig_of_nobody};
 use dcp_tests::fake_spark::FakeSpark;
 
 use crate::local::SUPERVISOR;
 
-/// Each ability, with a test of it: a file of this folder, and a function.
-const TESTS: [(Ability, &str, &str); 5] = [
+/// Each ability of `local`, with a test of it: a file of this folder, and a function.
+const LOCAL: [(Ability, &str, &str); 5] = [
     (Ability::EventLog, "spark/addresses.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (Ability::Ui, "spark/addresses.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (Ability::Secrets, "files.rs", "secrets_are_in_no_command_line_and_in_no_remaining_file"),
@@ -16,14 +18,37 @@ const TESTS: [(Ability, &str, &str); 5] = [
     (Ability::Drain, "spark/drain.rs", "stopped_stream_commits_its_running_batch_and_begins_no_other"),
 ];
 
+/// Each ability of `kubernetes`, with a test of it: a file of `tests/tests`, and a function.
+const KUBERNETES: [(Ability, &str, &str); 3] = [
+    (Ability::Pods, "kubernetes/cluster/lifecycle.rs", "a_driver_runs_to_its_end_and_is_forgotten"),
+    (Ability::Ui, "kubernetes/cluster/lifecycle.rs", "a_running_driver_has_the_address_of_its_web_interface"),
+    (
+        Ability::Drain,
+        "kubernetes/cluster/lifecycle.rs",
+        "a_driver_that_watches_for_the_stop_request_finishes_its_work",
+    ),
+];
+
+#[tokio::test]
+async fn every_ability_of_kubernetes_has_a_test() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let client = connect(&kubeconfig(kubeconfig_of_nobody(folder.path()))).await.expect("the file is valid");
+    let backend = Kubernetes::new(client, Settings::new("main"), jiff::Timestamp::now);
+    check(backend.capabilities().abilities, &KUBERNETES, "tests/tests");
+}
+
 #[test]
-fn every_ability_of_a_backend_has_a_test() {
+fn every_ability_of_local_has_a_test() {
     let fake_spark = FakeSpark::new("exit 0");
     let capabilities = fake_spark.local_backend(SUPERVISOR).capabilities();
-    let listed: BTreeSet<Ability> = capabilities.abilities.iter().copied().collect();
-    assert_eq!(listed, TESTS.iter().map(|(ability, ..)| *ability).collect());
-    let folder = dcp_tests::workspace().join("tests/tests/compute");
-    for (ability, file, function) in TESTS {
+    check(capabilities.abilities, &LOCAL, "tests/tests/compute");
+}
+
+fn check(abilities: &[Ability], tests: &[(Ability, &str, &str)], folder: &str) {
+    let listed: BTreeSet<Ability> = abilities.iter().copied().collect();
+    assert_eq!(listed, tests.iter().map(|(ability, ..)| *ability).collect());
+    let folder = dcp_tests::workspace().join(folder);
+    for (ability, file, function) in tests {
         let text = std::fs::read_to_string(folder.join(file)).expect("the file is text");
         assert!(text.contains(&format!("async fn {function}()")), "{ability:?}: {file} has no {function}");
     }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use dcp_gateway::fields::{Fields, Treatment};
+use dcp_gateway::kubernetes::{Kubernetes, Settings, connect};
 use dcp_gateway::local::fields::FIELDS;
-use dcp_gateway::{Compute as _, Error};
+use dcp_gateway::{Compute as _, Error, SparkApplication};
 use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id};
 use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, apply_event};
+use dcp_tests::cluster::{kubeconfig, kubeconfig_of_nobody};
 use dcp_tests::fake_spark::FakeSpark;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -52,7 +54,10 @@ fn walk(schema: &Value, node: &Value, path: &str, within: &[&str], found: &mut B
 }
 
 /// The table of every backend.
-const BACKENDS: [(&str, &Fields); 1] = [("local", &dcp_gateway::local::fields::FIELDS)];
+const BACKENDS: [(&str, &Fields); 2] = [
+    ("local", &dcp_gateway::local::fields::FIELDS),
+    ("kubernetes", &dcp_gateway::kubernetes::fields::FIELDS),
+];
 
 #[test]
 fn every_field_of_the_manifest_has_a_treatment_by_every_backend() {
@@ -72,7 +77,7 @@ fn every_field_of_the_manifest_has_a_treatment_by_every_backend() {
             };
             fields.iter().any(matches)
         };
-        let patterns = table.0.iter().flat_map(|(.., patterns)| patterns.iter().copied());
+        let patterns = table.rows().flat_map(|(.., patterns)| patterns.iter().copied());
         let unused: Vec<_> = patterns.filter(|pattern| !is_field(pattern)).collect();
         assert!(unused.is_empty(), "the table of {backend} has rows for no field: {unused:#?}");
     }
@@ -96,18 +101,24 @@ const REFUSED: [(&str, &str); 9] = [
 
 fn accepts(lines: &str) -> Result<(), Error> {
     let fake_spark = FakeSpark::with_version("4.1.1", "echo never");
-    let job = dcp_tests::job(&format!("{lines}  job: {{sql: {{query: SELECT 1}}}}\n"));
+    fake_spark.local_backend(SUPERVISOR).accepts(&application(lines))
+}
+
+/// Returns the application of a manifest with lines in its `spec`.
+fn application(lines: &str) -> SparkApplication {
+    let job = if lines.contains("  job: ") { "" } else { "  job: {sql: {query: SELECT 1}}\n" };
+    let job = dcp_tests::job(&format!("{lines}{job}"));
     let id = Id::parse("a1").expect("the id is valid");
     let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
     apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
     let values = std::collections::BTreeMap::new();
     let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
-    fake_spark.local_backend(SUPERVISOR).accepts(&lower(&input).expect("the job can be lowered"))
+    lower(&input).expect("the job can be lowered")
 }
 
 #[test]
 fn unsupported_fields_are_rejected_by_name() {
-    let rows = FIELDS.0.iter().filter(|(treatment, ..)| *treatment == Treatment::Rejects);
+    let rows = FIELDS.rows().filter(|(treatment, ..)| *treatment == Treatment::Rejects);
     let refused: BTreeSet<&str> = rows.flat_map(|(.., patterns)| patterns.iter().copied()).collect();
     assert_eq!(refused, REFUSED.iter().map(|(pattern, _)| *pattern).collect());
     for (pattern, lines) in REFUSED {
@@ -130,4 +141,35 @@ fn unsupported_fields_are_rejected_by_name() {
     }
     accepts("  placement: {backends: [emr, local], emr: {releaseLabel: emr-7.6.0-latest}}\n")
         .expect("the settings are of another backend");
+}
+
+/// Each field that `kubernetes` rejects, with manifest lines that set it.
+const REJECTED_BY_KUBERNETES: [(&str, &str); 2] = [
+    (
+        "resources.executors.memoryLimit",
+        "  resources: {executors: {memory: 1g, memoryOverhead: 512m, memoryLimit: 4g}}\n",
+    ),
+    (
+        "job.pyspark.environment.packages",
+        "  job: {pyspark: {main: \"local:///main.py\", environment: {packages: [\"six==1.16.0\"]}}}\n",
+    ),
+];
+
+#[tokio::test]
+async fn fields_that_kubernetes_rejects_are_named() {
+    let table = &dcp_gateway::kubernetes::fields::FIELDS;
+    let rows = table.rows().filter(|(treatment, ..)| *treatment == Treatment::Rejects);
+    let rejected: BTreeSet<&str> = rows.flat_map(|(.., patterns)| patterns.iter().copied()).collect();
+    assert_eq!(rejected, REJECTED_BY_KUBERNETES.iter().map(|(pattern, _)| *pattern).collect());
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let credentials = kubeconfig(kubeconfig_of_nobody(folder.path()));
+    let client = connect(&credentials).await.expect("the file is valid");
+    let backend = Kubernetes::new(client, Settings::new("main"), Timestamp::now);
+    backend.accepts(&application("")).expect("the job has no such field");
+    for (pattern, lines) in REJECTED_BY_KUBERNETES {
+        let Err(Error::Field { field, .. }) = backend.accepts(&application(lines)) else {
+            panic!("{pattern} is accepted")
+        };
+        assert_eq!(field, pattern);
+    }
 }

@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
-use dcp_gateway::{Compute as _, Cursor, Error, Log, SparkApplication};
+use dcp_gateway::local::Local;
+use dcp_gateway::{Compute as _, Cursor, Error, Log, Result, SparkApplication, Status};
 use dcp_tests::fake_spark::FakeSpark;
 use serde_json::json;
 
@@ -92,20 +93,12 @@ pub(crate) fn assert_absent(folder: &Path, text: &str) {
     }
 }
 
-/// The driver copies its arguments and files. The application has a secret in each place that may have one.
-#[tokio::test]
-async fn secrets_are_in_no_command_line_and_in_no_remaining_file() {
-    let fake_spark = FakeSpark::new(
-        "printf '%s\\n' \"$@\" > args; tr '\\0' '\\n' < /proc/$$/cmdline > cmdline\n\
-         for it in \"$@\"; do case \"$it\" in */spark.properties) cp \"$it\" properties; stat -c %a \"$it\" > mode ;; esac; done\n\
-         cp runs/a-1/config/0/job.json job; ls runs/a-1 > files",
-    );
-    write_secret(&fake_spark, "s3/secret-key", "wJalr XUtn=\"FEMI\n");
+/// Returns an application that has a secret in each place that may have one.
+fn with_reference(reference: &str) -> SparkApplication {
     let mut application = application("a-1");
     let spec = &mut application.spec;
-    let reference = "${secret.s3/secret-key}".to_owned();
     spec.spark_conf = [
-        ("spark.hadoop.fs.s3a.key".to_owned(), reference.clone()),
+        ("spark.hadoop.fs.s3a.key".to_owned(), reference.to_owned()),
         ("spark.plain".to_owned(), "plain".to_owned()),
     ]
     .into();
@@ -119,6 +112,19 @@ async fn secrets_are_in_no_command_line_and_in_no_remaining_file() {
             "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/opt/dcp/job"}]}],
         }}),
     };
+    application
+}
+
+/// The driver copies its arguments and files.
+#[tokio::test]
+async fn secrets_are_in_no_command_line_and_in_no_remaining_file() {
+    let fake_spark = FakeSpark::new(
+        "printf '%s\\n' \"$@\" > args; tr '\\0' '\\n' < /proc/$$/cmdline > cmdline\n\
+         for it in \"$@\"; do case \"$it\" in */spark.properties) cp \"$it\" properties; stat -c %a \"$it\" > mode ;; esac; done\n\
+         cp runs/a-1/config/0/job.json job; ls runs/a-1 > files",
+    );
+    write_secret(&fake_spark, "s3/secret-key", "wJalr XUtn=\"FEMI\n");
+    let application = with_reference("${secret.s3/secret-key}");
     let local = fake_spark.local_backend(SUPERVISOR).with_secrets(Some(fake_spark.path("secrets")));
     local.accepts(&application).expect("the application is accepted");
     local.create(&application).await.expect("the application starts");
@@ -251,6 +257,25 @@ async fn driver_log_is_limited_and_can_be_followed() {
     }
 }
 
+/// The results of `logs`, `tail`, `create` and `get`.
+type Answers = (Result<Log>, Result<Vec<u8>>, Result<()>, Result<Option<Status>>);
+
+/// Makes calls in a separate thread, so that a blocking call fails the test.
+fn call_all(local: Local) -> Answers {
+    let (send, answers) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("the runtime can be created").block_on(async {
+            let name = name("a-1");
+            let log = local.logs(&name, &Cursor::default(), 1 << 20).await;
+            let tail = local.tail(&name, 1 << 20).await;
+            let created = local.create(&application("a-1")).await;
+            _ = send.send((log, tail, created, local.get(&name).await));
+        });
+    });
+    answers.recv_timeout(Duration::from_secs(20)).expect("no call blocks")
+}
+
 /// Replaces a file by something else.
 type Replace<'a> = &'a dyn Fn(&Path);
 
@@ -277,21 +302,7 @@ async fn files_that_a_driver_replaced_neither_block_nor_are_followed() {
             let saved = fake_spark.path("saved");
             let was_there = fs::rename(&path, &saved).is_ok();
             replace(&path);
-            let local = fake_spark.local_backend(SUPERVISOR);
-            // In a separate thread, so that a blocking call fails the test.
-            let (send, answers) = mpsc::channel();
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.expect("the runtime can be created").block_on(async {
-                    let name = name("a-1");
-                    let log = local.logs(&name, &Cursor::default(), 1 << 20).await;
-                    let tail = local.tail(&name, 1 << 20).await;
-                    let created = local.create(&application("a-1")).await;
-                    _ = send.send((log, tail, created, local.get(&name).await));
-                });
-            });
-            let answer = answers.recv_timeout(Duration::from_secs(20));
-            let (log, tail, created, status) = answer.expect("no call blocks");
+            let (log, tail, created, status) = call_all(fake_spark.local_backend(SUPERVISOR));
             let is_log = matches!(file, "driver.log" | "log.json");
             assert_eq!(matches!(log, Err(Error::Unavailable(_))), is_log, "{what} for {file}: {log:?}");
             assert_eq!(matches!(tail, Err(Error::Unavailable(_))), is_log, "{what} for {file}: {tail:?}");

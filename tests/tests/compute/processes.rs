@@ -116,3 +116,20 @@ async fn cleanup_after_a_killed_supervisor_does_not_block_an_async_thread() {
     assert!(matches!(status.phase, Phase::Running | Phase::Ended));
     wait_for_end(&local, &name).await;
 }
+
+#[tokio::test]
+async fn an_ended_application_leaves_no_control_group() {
+    if !has_cgroups() {
+        return;
+    }
+    for number in 0..10 {
+        let fake_spark = FakeSpark::new("sleep 0.05 & exit 0");
+        let local = fake_spark.local_backend(SUPERVISOR);
+        let name = name(&format!("a-{number}"));
+        local.create(&application(name.as_str())).await.expect("the application starts");
+        wait_for_end(&local, &name).await;
+        let group = std::fs::read_to_string(fake_spark.path(&format!("runs/{name}/cgroup")));
+        let group = group.expect("the application had a control group");
+        assert!(!std::path::Path::new(group.trim()).exists(), "{group} is left");
+    }
+}

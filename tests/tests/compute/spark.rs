@@ -2,6 +2,7 @@
 
 mod addresses;
 mod drain;
+mod logging;
 mod sizing;
 
 use std::fs;

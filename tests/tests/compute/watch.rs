@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use dcp_gateway::local::Local;
-use dcp_gateway::{Change, Compute as _, Name, Phase, Result, Status, WatchEvent};
+use dcp_gateway::{Change, Compute, Name, Phase, Result, Status, WatchEvent};
 use dcp_tests::fake_spark::{self, FakeSpark, parent_pid, send_signal};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use rustix::process::Signal;
 
-use crate::local::{SUPERVISOR, application, name, wait_for_end, was_lost};
+use crate::contract::Open;
+use crate::local::{application, name, wait_for_end, was_lost};
 
 /// Runs until the file `go` exists.
 const WAITING: &str = "echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done";
@@ -42,7 +42,7 @@ async fn wait_until(
     }
 }
 
-async fn start_watch(local: &Local) -> (Events, Vec<Change>) {
+async fn start_watch(local: &dyn Compute) -> (Events, Vec<Change>) {
     let (mut events, mut changes) = (local.watch(), Vec::new());
     loop {
         match next(&mut events, LONG_TIMEOUT).await {
@@ -52,11 +52,10 @@ async fn start_watch(local: &Local) -> (Events, Vec<Change>) {
     }
 }
 
-#[tokio::test]
-async fn a_start_and_an_end_are_reported_at_once() {
+pub(crate) async fn a_start_and_an_end_are_reported_at_once(backend: Open) {
     let fake_spark = FakeSpark::new(WAITING);
-    let local = fake_spark.local_backend(SUPERVISOR);
-    let (mut events, changes) = start_watch(&local).await;
+    let local = backend(&fake_spark);
+    let (mut events, changes) = start_watch(&*local).await;
     assert_eq!(changes, []);
     for number in 1..=3 {
         let name = name(&format!("a-{number}"));
@@ -70,27 +69,25 @@ async fn a_start_and_an_end_are_reported_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_watch_begins_with_the_applications_that_have_not_ended() {
+pub(crate) async fn a_watch_begins_with_the_applications_that_have_not_ended(backend: Open) {
     let fake_spark =
         FakeSpark::new("case $* in *b-1*) exit 0 ;; esac; while [ ! -e go ]; do sleep 0.01; done");
-    let local = fake_spark.local_backend(SUPERVISOR);
+    let local = backend(&fake_spark);
     for name in ["a-1", "b-1"] {
         local.create(&application(name)).await.expect("the application starts");
     }
-    wait_for_end(&local, &name("b-1")).await;
-    let (mut events, changes) = start_watch(&fake_spark.local_backend(SUPERVISOR)).await;
+    wait_for_end(&*local, &name("b-1")).await;
+    let (mut events, changes) = start_watch(&*backend(&fake_spark)).await;
     let names: Vec<&str> = changes.iter().map(|change| change.name.as_str()).collect();
     assert_eq!(names, ["a-1"]);
     fs::write(fake_spark.path("go"), "").expect("the temporary folder is writable");
     wait_until(&mut events, &name("a-1"), EVENT_TIMEOUT, |status| status.phase == Phase::Ended).await;
 }
 
-#[tokio::test]
-async fn the_kill_of_a_supervisor_is_reported() {
+pub(crate) async fn the_kill_of_a_supervisor_is_reported(backend: Open) {
     let fake_spark = FakeSpark::new(WAITING);
-    let local = fake_spark.local_backend(SUPERVISOR);
-    let (mut events, _) = start_watch(&local).await;
+    let local = backend(&fake_spark);
+    let (mut events, _) = start_watch(&*local).await;
     local.create(&application("a-1")).await.expect("the application starts");
     send_signal(&parent_pid(&fake_spark.wait_for_line("pid")), Signal::KILL);
     let status =
@@ -98,11 +95,12 @@ async fn the_kill_of_a_supervisor_is_reported() {
     assert!(was_lost(&status.end.expect("the application has ended")));
 }
 
-#[tokio::test]
-async fn an_application_whose_folder_is_removed_runs_until_its_processes_have_ended() {
+pub(crate) async fn an_application_whose_folder_is_removed_runs_until_its_processes_have_ended(
+    backend: Open,
+) {
     let fake_spark = FakeSpark::new(WAITING);
-    let local = fake_spark.local_backend(SUPERVISOR);
-    let (mut events, _) = start_watch(&local).await;
+    let local = backend(&fake_spark);
+    let (mut events, _) = start_watch(&*local).await;
     local.create(&application("a-1")).await.expect("the application starts");
     wait_until(&mut events, &name("a-1"), EVENT_TIMEOUT, |status| status.phase == Phase::Running).await;
     fake_spark.wait_for_line("pid");
@@ -118,6 +116,6 @@ async fn an_application_whose_folder_is_removed_runs_until_its_processes_have_en
     let status = local.get(&name("a-1")).await.expect("processes can be listed");
     assert_eq!(status.map(|it| it.phase), Some(Phase::Running), "a second attempt must not be started");
     fs::write(fake_spark.path("go"), "").expect("the temporary folder is writable");
-    let end = wait_for_end(&local, &name("a-1")).await;
+    let end = wait_for_end(&*local, &name("a-1")).await;
     assert!(end.succeeded, "{end:?}");
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use dcp_gateway::clusters::CAPABILITIES;
+use dcp_gateway::service::{self as gateway_service, ClusterSource};
 use dcp_reconciler::registry::remote::{Options, Remote};
 use dcp_reconciler::service;
 use dcp_server::{Call, Log, Services};
@@ -47,6 +49,9 @@ use Subject::{First, Other};
 
 /// The reason of streams that read everything into memory before they send it in parts.
 const IN_MEMORY: &str = "it ends by itself, and costs the memory of all that it sends";
+
+/// The reason why calls of the Gateway have no REST calls.
+const FOR_RUNNERS: &str = "only Runners call a Gateway, and people call a Runner";
 
 const RPCS: &[(&str, Rest, Limit, Subject)] = &[
     ("dcp.control.v1.Assets/Complete", Rest::At(&["POST /api/v1/asset"]), Calls, First),
@@ -112,6 +117,36 @@ const RPCS: &[(&str, Rest, Limit, Subject)] = &[
         CallsAlthoughStreaming(IN_MEMORY),
         First,
     ),
+    (
+        "dcp.gateway.v1.Clusters/List",
+        Rest::No("people read it with `dcp clusters`, whose JSON is for programs"),
+        Calls,
+        Other("it is about all clusters"),
+    ),
+    (
+        "dcp.gateway.v1.Gateway/Capabilities",
+        Rest::No(FOR_RUNNERS),
+        Calls,
+        Other("it is about the Gateway itself"),
+    ),
+    (
+        "dcp.gateway.v1.Gateway/Create",
+        Rest::No(FOR_RUNNERS),
+        Calls,
+        Other("the name is noted once the application is read"),
+    ),
+    ("dcp.gateway.v1.Gateway/Delete", Rest::No(FOR_RUNNERS), Calls, First),
+    ("dcp.gateway.v1.Gateway/Forget", Rest::No(FOR_RUNNERS), Calls, First),
+    ("dcp.gateway.v1.Gateway/Get", Rest::No(FOR_RUNNERS), Calls, First),
+    ("dcp.gateway.v1.Gateway/Logs", Rest::No(FOR_RUNNERS), Calls, First),
+    ("dcp.gateway.v1.Gateway/Tail", Rest::No(FOR_RUNNERS), Calls, First),
+    (
+        "dcp.gateway.v1.Gateway/Validate",
+        Rest::No(FOR_RUNNERS),
+        Calls,
+        Other("the name is noted once the application is read"),
+    ),
+    ("dcp.gateway.v1.Gateway/Watch", Rest::No(FOR_RUNNERS), LongLived, Other("it is about all applications")),
     ("dcp.runner.v1.Runner/Cancel", Rest::At(&["POST /api/v1/job/{id}/cancel"]), Calls, First),
     ("dcp.runner.v1.Runner/Check", Rest::At(&["GET /api/v1/job/{id}"]), Calls, First),
     (
@@ -256,5 +291,8 @@ fn services() -> Services {
     let services = service::add(services, Arc::<Remote>::clone(&control), service::Options::default());
     let services = service::add_assets(services, Arc::<Remote>::clone(&control), clock);
     let services = service::add_jobs(services, control, clock);
-    dcp_runner::service::add(services, runner)
+    let services = dcp_runner::service::add(services, runner);
+    let gateway = dcp_gateway::remote::Remote::new(away(), CAPABILITIES).expect("the options are good");
+    let services = gateway_service::add_clusters(services, ClusterSource::Remote(Box::new(gateway.clone())));
+    gateway_service::add(services, Arc::new(gateway), tokio::sync::watch::channel(false).1)
 }

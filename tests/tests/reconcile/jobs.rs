@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dcp_model::primitive::Address;
 use dcp_reconciler::reconcile::{
-    Condition, ContinuousJobs, Convergence, JobState, Leader, Request, Requested,
+    Condition, ContinuousJobs, Convergence, JobState, JobStatus, Leader, Request, Requested,
 };
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::{self};
@@ -14,29 +14,39 @@ use dcp_server::Services;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
-use crate::project::{Project, stream};
+use crate::project::{Project, Stream, stream};
 
 /// Tests the contract of `ContinuousJobs` on an implementation.
 async fn check_contract(project: &Project, jobs: &dyn ContinuousJobs) {
     let clicks = stream("one");
     let address: Address = clicks.key().address.parse().unwrap();
-    let none: Address = "ContinuousJob/logistics/taps".parse().unwrap();
-    let overview = async |address: Option<&Address>| {
-        let all = jobs.jobs(&project.scope, address).await.unwrap();
-        assert_eq!(all.runner_error, None);
-        all.jobs
-    };
     assert_eq!(jobs.leader().await.unwrap(), None);
-    assert_eq!(overview(None).await, []);
-    project.apply(&[&clicks]).await;
+    assert_eq!(overview(project, jobs, None).await, []);
+    check_requests(project, jobs, &clicks, &address).await;
+    check_reports(project, jobs, &clicks, &address).await;
+    assert_eq!(jobs.leader().await.unwrap(), Some(Leader { epoch: 1, heartbeat: None }));
+}
+
+/// Returns the status of all jobs, or of one.
+async fn overview(project: &Project, jobs: &dyn ContinuousJobs, address: Option<&Address>) -> Vec<JobStatus> {
+    let all = jobs.jobs(&project.scope, address).await.unwrap();
+    assert_eq!(all.runner_error, None);
+    all.jobs
+}
+
+/// Applies a job, and makes requests about it before a reconciler runs.
+async fn check_requests(project: &Project, jobs: &dyn ContinuousJobs, clicks: &Stream, address: &Address) {
+    let none: Address = "ContinuousJob/logistics/taps".parse().unwrap();
+    let overview = async |address| overview(project, jobs, address).await;
+    project.apply(&[clicks]).await;
     let all = overview(None).await;
     let [job] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(
         (&job.address, &job.state, &job.requested),
-        (&address, &JobState::default(), &Requested::default())
+        (address, &JobState::default(), &Requested::default())
     );
     assert_eq!(job.desired.as_ref().map(|it| it.version.revision), Some(1));
-    assert_eq!(overview(Some(&address)).await, all);
+    assert_eq!(overview(Some(address)).await, all);
     assert_eq!(overview(Some(&none)).await, []);
     assert_eq!(jobs.jobs(&Scope::new("other", None), None).await.unwrap().jobs, []);
     let request = |address, it| jobs.request(&project.scope, address, it, "ada", Timestamp::now());
@@ -45,29 +55,32 @@ async fn check_contract(project: &Project, jobs: &dyn ContinuousJobs) {
         matches!(&refused, registry::Error::NotFound(why) if why.contains("`logistics/taps` is applied to `shop`")),
         "{refused:?}"
     );
-    request(&address, Request::Pause).await.unwrap();
-    request(&address, Request::Restart).await.unwrap();
+    request(address, Request::Pause).await.unwrap();
+    request(address, Request::Restart).await.unwrap();
     let requested = || async { overview(None).await[0].requested.clone() };
     assert_eq!(requested().await, Requested { paused: true, restarts: 1 });
-    request(&address, Request::Resume).await.unwrap();
+    request(address, Request::Resume).await.unwrap();
     assert_eq!(requested().await, Requested { paused: false, restarts: 1 });
-    assert_eq!(jobs.events(&project.scope, &address, 10).await.unwrap(), []);
+    assert_eq!(jobs.events(&project.scope, address, 10).await.unwrap(), []);
+}
+
+/// Checks the status and the events of a job from its start to its end.
+async fn check_reports(project: &Project, jobs: &dyn ContinuousJobs, clicks: &Stream, address: &Address) {
     let before = Timestamp::now() - SignedDuration::from_secs(1);
     let reconciler = project.start_reconciler();
-    let state = project.wait_until_healthy(&clicks, 1).await;
-    let job = &overview(None).await[0];
+    let state = project.wait_until_healthy(clicks, 1).await;
+    let job = &overview(project, jobs, None).await[0];
     assert_eq!((&job.state, &job.condition), (&state, &Condition::Healthy));
     assert!(job.runs && job.convergence == Convergence::Converged && job.progress.is_some(), "{job:?}");
     assert!(jobs.leader().await.unwrap().is_some_and(|it| it.epoch == 1 && it.heartbeat > Some(before)));
-    let events = jobs.events(&project.scope, &address, 10).await.unwrap();
+    let events = jobs.events(&project.scope, address, 10).await.unwrap();
     let messages: Vec<&str> = events.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(messages, ["run 1 of revision 1 is healthy", "run 1 of revision 1 is started"]);
-    assert_eq!(jobs.events(&project.scope, &address, 1).await.unwrap(), events[..1]);
+    assert_eq!(jobs.events(&project.scope, address, 1).await.unwrap(), events[..1]);
     project.apply(&[]).await;
-    project.wait_until_stopped(&clicks).await;
-    assert_eq!(overview(None).await, [], "deleted jobs are not listed");
+    project.wait_until_stopped(clicks).await;
+    assert_eq!(overview(project, jobs, None).await, [], "deleted jobs are not listed");
     reconciler.stop().await;
-    assert_eq!(jobs.leader().await.unwrap(), Some(Leader { epoch: 1, heartbeat: None }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,11 +4,15 @@
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod other_executions;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod project;
 #[cfg(test)]
 mod reconciler;
+#[cfg(test)]
+mod services;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]

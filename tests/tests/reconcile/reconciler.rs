@@ -1,23 +1,33 @@
 //! Reconcilers with a real Runner: declared jobs run exactly once, despite failures.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_model::primitive::Body;
 use dcp_reconciler::assets::Assets as _;
 use dcp_reconciler::reconcile::{JobState, Scale};
 use dcp_reconciler::registry::Registry as _;
 use dcp_runner::api::Runner as _;
-use dcp_runner::execution::Id;
-use dcp_runner::request::{CanonicalJob, Definition, Fence, Reference, Submit};
-use dcp_runner::streaming::Streaming;
 use dcp_tests::fake_spark;
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::project::{Project, Stream, primitives, service, start_runner, stream};
+use crate::project::{Project, Stream, start_runner, stream};
+
+/// The events of a job with two changes that need a restart, until it is deleted.
+const EVENTS_OF_THREE_RUNS: &str = "\
+    run 1 of revision 1 is started\nrun 1 of revision 1 is healthy\n\
+    run 1 is stopped: another revision takes its place\n\
+    run 1 has stopped: another revision takes its place\nrun 2 of revision 3 is started\n\
+    run 2 of revision 3 is healthy\nrun 2 is stopped: another revision takes its place\n\
+    run 2 has stopped: another revision takes its place\nrun 3 of revision 4 is started\n\
+    run 3 of revision 4 is healthy\nrun 3 is stopped: it is deleted\nrun 3 has stopped: it is deleted\n";
+
+/// Returns the names of the checkpoints that were set aside.
+fn set_aside(project: &Project) -> Vec<String> {
+    let all = std::fs::read_dir(project.fake_spark.path("checkpoints")).expect("the folder exists");
+    let names = all.filter_map(|it| Some(it.ok()?.file_name().to_string_lossy().into_owned()));
+    names.filter(|name| name != "clicks").collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn declared_job_runs_and_restarts_only_if_needed() {
@@ -40,20 +50,14 @@ async fn declared_job_runs_and_restarts_only_if_needed() {
         (project.started_drivers(), project.fake_spark.lines("stopped")),
         (vec!["one".into(), "two".into()], vec!["one".into()])
     );
-    let set_aside = || {
-        let all = std::fs::read_dir(project.fake_spark.path("checkpoints")).expect("the folder exists");
-        all.filter_map(|it| Some(it.ok()?.file_name().to_string_lossy().into_owned()))
-            .filter(|name| name != "clicks")
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(set_aside(), [""; 0]);
+    assert_eq!(set_aside(&project), [""; 0]);
     std::fs::write(project.fake_spark.path("checkpoints/clicks/offsets"), "of state 1")
         .expect("the folder exists");
     // A changed state version: the checkpoint is moved away.
     clicks.state_version = 2;
     project.apply(&[&clicks]).await;
     project.wait_until_healthy(&clicks, 4).await;
-    let [old] = set_aside().try_into().expect("one checkpoint is set aside");
+    let [old] = set_aside(&project).try_into().expect("one checkpoint is set aside");
     let old: String = old;
     let state = std::fs::read_to_string(project.fake_spark.path(&format!("checkpoints/{old}/offsets")));
     assert_eq!(state.expect("the file exists"), "of state 1");
@@ -61,15 +65,7 @@ async fn declared_job_runs_and_restarts_only_if_needed() {
     project.apply(&[]).await;
     project.wait_until_stopped(&clicks).await;
     project.assert_no_concurrent_drivers();
-    assert_eq!(
-        project.events(&clicks).await,
-        "run 1 of revision 1 is started\nrun 1 of revision 1 is healthy\n\
-         run 1 is stopped: another revision takes its place\n\
-         run 1 has stopped: another revision takes its place\nrun 2 of revision 3 is started\n\
-         run 2 of revision 3 is healthy\nrun 2 is stopped: another revision takes its place\n\
-         run 2 has stopped: another revision takes its place\nrun 3 of revision 4 is started\n\
-         run 3 of revision 4 is healthy\nrun 3 is stopped: it is deleted\nrun 3 has stopped: it is deleted\n"
-    );
+    assert_eq!(project.events(&clicks).await, EVENTS_OF_THREE_RUNS);
     reconciler.stop().await;
 }
 
@@ -95,67 +91,6 @@ async fn requests_pause_resume_and_restart_a_job() {
     project.apply(&[&clicks]).await;
     project.wait_until_healthy(&clicks, 3).await;
     assert_eq!(project.started_drivers().len(), 4);
-    project.assert_no_concurrent_drivers();
-    reconciler.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn service_restarts_whenever_it_ends() {
-    let project = Project::new().await;
-    let reconciler = project.start_reconciler();
-    let mut server = service("end");
-    project.apply(&[&server]).await;
-    // The driver exits with 0.
-    let ended = project.wait_until(&server, "an end", |state| state.failures == 1).await;
-    assert_eq!(ended.failure.as_deref(), Some("it ended by itself"));
-    std::fs::write(project.fake_spark.path("mended"), "").expect("the temporary folder is writable");
-    project.wait_until_healthy(&server, 1).await;
-    let starts = project.started_drivers().len();
-    // The driver is killed, and the Runner has no attempt left.
-    let pid = project.fake_spark.lines("pid").remove(0);
-    fake_spark::send_signal(&pid, rustix::process::Signal::KILL);
-    project
-        .wait_until(&server, "another start", |state| state.starts == u64::try_from(starts).unwrap() + 1)
-        .await;
-    fake_spark::wait_until(|| (project.started_drivers().len() == starts + 1).then_some(()));
-    project.wait_until_healthy(&server, 1).await;
-    // A change and a restart request restart the service; a pause request stops it.
-    server.behaviour = "end two".to_owned();
-    project.apply(&[&server]).await;
-    project.wait_until_healthy(&server, 2).await;
-    project.store.restart(&server.key(), "ada", Timestamp::now()).await.unwrap();
-    fake_spark::wait_until(|| (project.started_drivers().len() == starts + 3).then_some(()));
-    project.wait_until_healthy(&server, 2).await;
-    project.store.pause(&server.key(), true, "ada", Timestamp::now()).await.unwrap();
-    project.wait_until_stopped(&server).await;
-    project.assert_no_concurrent_drivers();
-    reconciler.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn service_has_one_run_despite_reconciler_deaths() {
-    let project = Project::new().await;
-    let reconciler = project.start_reconciler();
-    let server = service("hang");
-    project.apply(&[&server]).await;
-    project.wait_until_healthy(&server, 1).await;
-    reconciler.abort().await;
-    let reconciler = project.start_reconciler();
-    // The run of the service holds an exclusive key, so that a second run can't start.
-    let key = dcp_reconciler::reconcile::service_key("shop", &server.key().address);
-    let held = dcp_runner::api::all_holders(&project.runner).await.expect("the Runner responds");
-    assert_eq!(held.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [key.as_str()]);
-    project.store.restart(&server.key(), "ada", Timestamp::now()).await.unwrap();
-    fake_spark::wait_until(|| (project.started_drivers().len() == 2).then_some(()));
-    project.wait_until_healthy(&server, 1).await;
-    // A stream replaces the service, and a service the stream.
-    let clicks = stream("one");
-    project.apply(&[&clicks]).await;
-    project.wait_until_healthy(&clicks, 2).await;
-    project.apply(&[&service("hang")]).await;
-    project.wait_until_healthy(&server, 3).await;
-    project.apply(&[]).await;
-    project.wait_until_stopped(&server).await;
     project.assert_no_concurrent_drivers();
     reconciler.stop().await;
 }
@@ -296,18 +231,14 @@ async fn jobs_converge_despite_random_deaths() {
             }
             project.apply(&[&clicks]).await;
             tokio::time::sleep(Duration::from_millis(rng.random_range(0..700))).await;
-            match rng.random_range(0..3) {
-                0 => {
-                    reconciler.abort().await;
-                    reconciler = project.start_reconciler();
-                }
-                1 => {
-                    let _ = project.runner.stop().await;
-                    project.runner = start_runner(&project.fake_spark, &project.registry).await;
-                    reconciler.abort().await;
-                    reconciler = project.start_reconciler();
-                }
-                _ => {}
+            let death = rng.random_range(0..3);
+            if death == 1 {
+                let _ = project.runner.stop().await;
+                project.runner = start_runner(&project.fake_spark, &project.registry).await;
+            }
+            if death < 2 {
+                reconciler.abort().await;
+                reconciler = project.start_reconciler();
             }
         }
         let newest = project.registry.state(&project.scope).await.unwrap();
@@ -319,94 +250,6 @@ async fn jobs_converge_despite_random_deaths() {
         project.wait_until_stopped(&clicks).await;
         reconciler.stop().await;
     }
-}
-
-/// Returns a submit of another client for a checkpoint.
-fn submit(project: &Project, token: &str, checkpoint: &str, fence: Option<Fence>) -> Submit {
-    let job = primitives(&stream("other").manifest(&project.fake_spark.path("")));
-    let job = job.into_iter().find_map(|primitive| match primitive.body {
-        Body::CoreEtlJob(job) => Some(*job),
-        _ => None,
-    });
-    let defined = CanonicalJob::new(job.expect("the manifest has a job"));
-    Submit {
-        token: token.to_owned(),
-        job: Definition::Inline(Arc::new(defined)),
-        parameters: BTreeMap::new(),
-        streaming: None,
-        exclusive: Some(checkpoint.to_owned()),
-        order: None,
-        fence,
-        by: "ben".to_owned(),
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reconciler_waits_for_the_end_of_a_manual_run() {
-    let project = Project::new().await;
-    let reconciler = project.start_reconciler();
-    let mut clicks = stream("one");
-    let checkpoint = format!("file://{}/checkpoints/clicks", project.fake_spark.path("").display());
-    let other = project.runner.submit(submit(&project, "by-hand", &checkpoint, None)).await.unwrap().record;
-    project.apply(&[&clicks]).await;
-    project.wait_until(&clicks, "a start that waits", |state| state.run.is_some()).await;
-    fake_spark::wait_until(|| (project.started_drivers() == ["other"]).then_some(()));
-    // Several decisions leave the execution unchanged, because this reconciler did not start it.
-    for within in 1..4 {
-        clicks.start_within = 600 + within;
-        project.apply(&[&clicks]).await;
-        let revision = u64::from(within) + 1;
-        let is_it = |state: &JobState| state.run.as_ref().is_some_and(|run| run.version.revision == revision);
-        project.wait_until(&clicks, "another revision", is_it).await;
-    }
-    let now = project.runner.check(other.id()).await.unwrap();
-    assert!(!now.execution.phase.is_final() && now.execution.stopping.is_none());
-    project.runner.cancel(other.id(), "ben").await.unwrap();
-    let state = project.wait_until_healthy(&clicks, 4).await;
-    assert_eq!((state.starts, state.failures), (1, 0));
-    fake_spark::wait_until(|| (project.started_drivers() == ["other", "one"]).then_some(()));
-    project.assert_no_concurrent_drivers();
-    reconciler.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn execution_admitted_late_is_stopped() {
-    let project = Project::new().await;
-    let reconciler = project.start_reconciler();
-    let clicks = stream("one");
-    project.apply(&[&clicks]).await;
-    let state = project.wait_until_healthy(&clicks, 1).await;
-    let execution = Id::parse(state.run.unwrap().execution.as_deref().unwrap()).unwrap();
-    let mine = project.runner.check(&execution).await.unwrap().request;
-    // The request names the lease and the epoch of the leader.
-    let fence = mine.fence.clone().expect("the request has a fence");
-    assert_eq!(fence.lease, format!("reconciler-{}", project.store.id()));
-    let leader = project.store.leader("reconciler").await.unwrap().unwrap();
-    assert_eq!(
-        (fence.epoch, mine.exclusive),
-        (leader.epoch, mine.streaming.clone().and_then(|it| it.checkpoint))
-    );
-    // A delayed submit of an earlier start. It names another checkpoint, so that it is admitted.
-    let mut late = submit(&project, "an-earlier-start", "elsewhere", Some(fence));
-    let Definition::Inline(defined) = &late.job else { unreachable!("the submit has a definition") };
-    let metadata = &defined.job().metadata;
-    let (domain, name) = (metadata.domain.as_str().to_owned(), metadata.name.as_str().to_owned());
-    let of = Reference { scope: "shop".to_owned(), domain, name, fingerprint: Some(mine.job) };
-    late.job = Definition::Applied(of);
-    // A reconciler sets how the stream runs.
-    late.streaming =
-        mine.streaming.map(|it| Streaming { checkpoint: Some("elsewhere".to_owned()), state: None, ..it });
-    // A lease belongs to the caller that used it first.
-    late.by = mine.by;
-    let late = project.runner.submit(late).await.unwrap().record;
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !project.runner.check(late.id()).await.unwrap().execution.phase.is_final() {
-        assert!(Instant::now() < deadline, "the late execution is not stopped");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let state = project.wait_until_healthy(&clicks, 1).await;
-    assert_eq!((state.starts, state.run.unwrap().execution.unwrap()), (1, execution.to_string()));
-    reconciler.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dcp_model::primitive::{Address, Fingerprint};
+use dcp_proto::control::v1::CommitRequest;
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
@@ -14,6 +15,7 @@ use dcp_reconciler::service::{self, Limits};
 use dcp_reconciler::state::{Applied, Base, Commit, Head, Revision, Scope, State};
 use dcp_server::{Services, Tls, Token, Tokens};
 use dcp_tests::commits::{AUTHOR, COMMIT_TIME, commit, create, scope};
+use futures_util::stream::BoxStream;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -224,17 +226,11 @@ async fn client_splits_requests_to_fit_the_limits() {
     }
 }
 
-/// Messages that no dcp client sends.
-#[tokio::test]
-async fn malformed_commit_stream_is_rejected() {
+/// Returns messages that no dcp client sends, each with a part of the error.
+fn malformed_commits() -> Vec<(BoxStream<'static, CommitRequest>, &'static str)> {
     use dcp_proto::control::v1::commit_request::Part;
-    use dcp_proto::control::v1::control_client::ControlClient;
-    use dcp_proto::control::v1::{Action, Body, Change, Changes, CommitHeader, CommitRequest};
-    use futures_util::stream::{self, BoxStream, StreamExt as _};
-    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
-    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
-    let channel = channel.connect().await.unwrap();
-
+    use dcp_proto::control::v1::{Action, Body, Change, Changes, CommitHeader};
+    use futures_util::stream::{self, StreamExt as _};
     let header = |scope: &str, changes| {
         let header =
             CommitHeader { scope: scope.to_owned(), id: "x".to_owned(), changes, ..CommitHeader::default() };
@@ -250,7 +246,7 @@ async fn malformed_commit_stream_is_rejected() {
     let create = i32::from(Action::Create);
     let good = change("CoreEtlJob/sales/a", create, "1");
     let few = |requests: Vec<CommitRequest>| stream::iter(requests).boxed();
-    let cases: Vec<(BoxStream<'static, CommitRequest>, &str)> = vec![
+    vec![
         (few(vec![]), "begins with its header"),
         (few(vec![part(good.clone())]), "begins with its header"),
         (few(vec![CommitRequest { part: None }]), "begins with its header"),
@@ -266,8 +262,16 @@ async fn malformed_commit_stream_is_rejected() {
         (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/A b", create, "1"))]), "no address"),
         (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 99, "1"))]), "not known"),
         (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 0, "1"))]), "not known"),
-    ];
-    for (requests, expected) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn malformed_commit_stream_is_rejected() {
+    use dcp_proto::control::v1::control_client::ControlClient;
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let channel = channel.connect().await.unwrap();
+    for (requests, expected) in malformed_commits() {
         let mut request = tonic::Request::new(requests);
         request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
         let status = ControlClient::new(channel.clone()).commit(request).await.unwrap_err();

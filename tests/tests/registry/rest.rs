@@ -302,6 +302,11 @@ async fn invalid_parameters_are_rejected_by_name() {
     ] {
         rejected(&served.get(path).await, 400, "INVALID", field);
     }
+}
+
+#[tokio::test]
+async fn invalid_fields_are_rejected_by_name() {
+    let served = Served::new().await;
     for (field, value) in [
         ("scope", json!("a/b/c")),
         ("assets", json!([])),

@@ -140,16 +140,15 @@ pub(crate) async fn repeated_commit_returns_the_same_head(Fixture { registry, ot
     assert_eq!(other.state(&scope()).await.unwrap().base, next.base);
 }
 
-pub(crate) async fn invalid_commits_are_rejected(Fixture { registry, .. }: Fixture) {
-    let head = registry.commit(&scope(), commit(&Base::default(), vec![create("a", "1")])).await.unwrap();
-    let good = commit(&head.base, vec![create("b", "2")]);
+/// Returns variants of a commit that are invalid. The registry has one commit, which created `a`.
+fn invalid_commits(good: &Commit) -> Vec<Commit> {
     let with = |change: Change| Commit { changes: vec![create("c", "3"), change], ..good.clone() };
     let named = |domain: &str, name: &str| {
         let address = Address { domain: domain.to_owned(), name: name.to_owned(), ..address("x") };
         with(Change { address, ..create("x", "x") })
     };
     let based = |lineage: Option<&str>, serial| Base { lineage: lineage.map(str::to_owned), serial };
-    let bad = [
+    vec![
         with(Change { action: Action::None, ..update("a", "2") }),
         with(Change { body: None, ..update("a", "2") }),
         with(Change { body: Some(body("2")), ..delete("a") }),
@@ -173,9 +172,14 @@ pub(crate) async fn invalid_commits_are_rejected(Fixture { registry, .. }: Fixtu
         Commit { commit: Some("a\u{1b}[31m".to_owned()), ..good.clone() },
         Commit { base: based(None, 1), ..good.clone() },
         Commit { base: based(Some("a"), 0), ..good.clone() },
-    ];
+    ]
+}
+
+pub(crate) async fn invalid_commits_are_rejected(Fixture { registry, .. }: Fixture) {
+    let head = registry.commit(&scope(), commit(&Base::default(), vec![create("a", "1")])).await.unwrap();
+    let good = commit(&head.base, vec![create("b", "2")]);
     let before = registry.state(&scope()).await.unwrap();
-    for commit in bad {
+    for commit in invalid_commits(&good) {
         let refused = registry.commit(&scope(), commit.clone()).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{commit:?}: {refused:?}");
         assert_eq!(registry.state(&scope()).await.unwrap(), before, "{commit:?}");
@@ -214,6 +218,30 @@ pub(crate) async fn unpublished_serials_are_tracked(Fixture { registry, .. }: Fi
     assert_eq!(registry.state_at(&scope(), 3).await.unwrap().unpublished, [0; 0]);
 }
 
+/// Makes a number of commits, each with five jobs, and returns their serials.
+async fn commit_until_applied(registry: &dyn Registry, task: u64, count: u64) -> Vec<u64> {
+    let mut won = Vec::new();
+    let mut base = Base::default();
+    while (won.len() as u64) < count {
+        let round = won.len();
+        let name = |it: u64| format!("job-{task}-{round}-{it}");
+        let changes = (0..5).map(|it| create(&name(it), &format!("{task}"))).collect();
+        match registry.commit(&scope(), commit(&base, changes)).await {
+            Ok(head) => {
+                won.push(head.base.serial);
+                base = head.base;
+            }
+            Err(Error::Moved(head)) => {
+                assert!(head.base.serial > base.serial, "the head moved from {base:?} to {head:?}");
+                assert_eq!(head.applied.as_ref().map(|it| it.serial), Some(head.base.serial));
+                base = head.base;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    won
+}
+
 /// Tasks retry until all of their commits are applied. Each commit must exist exactly once, and completely.
 pub(crate) async fn concurrent_commits_get_one_serial_each(Fixture { registry, other, .. }: Fixture) {
     const TASKS: u64 = 6;
@@ -221,29 +249,7 @@ pub(crate) async fn concurrent_commits_get_one_serial_each(Fixture { registry, o
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let registry = Arc::clone(if task % 2 == 0 { &registry } else { &other });
-        tasks.spawn(async move {
-            let mut won = Vec::new();
-            let mut base = Base::default();
-            while (won.len() as u64) < EACH {
-                let round = won.len();
-                let changes = (0..5)
-                    .map(|it| create(&format!("job-{task}-{round}-{it}"), &format!("{task}")))
-                    .collect();
-                match registry.commit(&scope(), commit(&base, changes)).await {
-                    Ok(head) => {
-                        won.push(head.base.serial);
-                        base = head.base;
-                    }
-                    Err(Error::Moved(head)) => {
-                        assert!(head.base.serial > base.serial, "the head moved from {base:?} to {head:?}");
-                        assert_eq!(head.applied.as_ref().map(|it| it.serial), Some(head.base.serial));
-                        base = head.base;
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            won
-        });
+        tasks.spawn(async move { commit_until_applied(&*registry, task, EACH).await });
     }
     let won: Vec<u64> = tasks.join_all().await.into_iter().flatten().collect();
     let serials: BTreeSet<_> = won.iter().copied().collect();

@@ -4,6 +4,10 @@
 
 // With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
+mod bindings;
+#[cfg(test)]
+mod cloud;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod ownership;
@@ -11,6 +15,8 @@ mod ownership;
 mod persistence;
 #[cfg(test)]
 mod postgres;
+#[cfg(test)]
+mod process;
 #[cfg(test)]
 mod remote;
 #[cfg(test)]
@@ -134,6 +140,8 @@ macro_rules! contract {
             watch_streams_all_transitions,
             logs_are_followed_through_all_attempts,
             invalid_submits_are_rejected,
+            jobs_that_cannot_run_are_rejected,
+            orders_and_checkpoints_without_their_key_are_rejected,
             concurrent_submits_get_their_own_responses,
             checkpoint_is_prepared_before_the_start,
             holders_of_keys_are_listed,

@@ -18,6 +18,7 @@ use dcp_runner::request::{CanonicalJob, Definition, Fence, Submit};
 use dcp_runner::store::{NewExecution, SaveExtras, Store};
 use jiff::Timestamp;
 use sqlx::{AnyPool, AssertSqlSafe};
+use tokio::sync::watch;
 
 use crate::submit;
 
@@ -249,32 +250,43 @@ pub(crate) async fn simulate<F: Future<Output = Store>>(seeds: u64, open: impl F
     );
 }
 
+/// Submits executions of the current owner, and returns the acknowledged ones and the number of rejected submits.
+async fn submit_until(
+    is_over: &AtomicBool,
+    store: &Store,
+    owner: &watch::Receiver<String>,
+    mut new: impl FnMut(u64, String) -> NewExecution,
+) -> (Vec<Id>, u32) {
+    let (mut acknowledged, mut rejected) = (Vec::new(), 0);
+    for next in 0.. {
+        if is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        let owner = owner.borrow().clone();
+        match store.submit(new(next, owner)).await {
+            Ok(submitted) => acknowledged.push(submitted.record.id().clone()),
+            Err(Error::Unavailable(_)) => rejected += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    (acknowledged, rejected)
+}
+
 /// Runners submit while others take over from them. A takeover must find all executions, or their submits must fail.
 pub(crate) async fn submits_during_takeovers_are_not_lost(one: Store, other: Store) {
     const TAKEOVERS: usize = 40;
     let job = Arc::new(CanonicalJob::new(crate::job()));
     one.register("here-0").await.expect("the Runner joins");
-    let (current, owner) = tokio::sync::watch::channel("here-0".to_owned());
+    let (current, owner) = watch::channel("here-0".to_owned());
     let is_over = Arc::new(AtomicBool::new(false));
     let mut submitters = tokio::task::JoinSet::new();
     for number in 0..8_u64 {
         let (store, job, owner, is_over) =
             (one.clone(), Arc::clone(&job), owner.clone(), Arc::clone(&is_over));
         submitters.spawn(async move {
-            let (mut rng, mut acknowledged, mut rejected) = (SeededRng(number), Vec::new(), 0);
-            for next in 0.. {
-                if is_over.load(Ordering::SeqCst) {
-                    break;
-                }
-                let owner = owner.borrow().clone();
-                match store.submit(new_execution(&job, &format!("t-{number}-{next}"), owner, &mut rng)).await
-                {
-                    Ok(submitted) => acknowledged.push(submitted.record.id().clone()),
-                    Err(Error::Unavailable(_)) => rejected += 1,
-                    Err(error) => panic!("{error:?}"),
-                }
-            }
-            (acknowledged, rejected)
+            let mut rng = SeededRng(number);
+            let new = |next: u64, owner| new_execution(&job, &format!("t-{number}-{next}"), owner, &mut rng);
+            submit_until(&is_over, &store, &owner, new).await
         });
     }
     for number in 0..TAKEOVERS {

@@ -16,7 +16,11 @@ fn at(second: i64) -> Timestamp {
 }
 
 /// Stores an execution that was created and ended at these times, and whose output is to be removed at the third.
-async fn store_execution(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> Id {
+pub(crate) async fn store_execution(
+    store: &Store,
+    job: &CoreEtlJob,
+    times: (i64, Option<i64>, Option<i64>),
+) -> Id {
     let (made, ended, clean_at) = times;
     let job = Arc::new(CanonicalJob::new(job.clone()));
     let id = Id::new(at(made), id_part(times));

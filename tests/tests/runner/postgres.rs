@@ -29,6 +29,20 @@ async fn fixture() -> Fixture {
 
 contract!(fixture());
 
+#[tokio::test]
+async fn the_first_cluster_of_an_application_stays() {
+    let url = database();
+    let open = async || Store::postgres(&url).await.expect("the store opens");
+    crate::bindings::the_first_binding_stays(open().await, open().await).await;
+    crate::bindings::the_identity_is_created_once(open().await, open().await).await;
+}
+
+#[tokio::test]
+async fn applications_with_a_cluster_or_a_live_execution_have_an_owner() {
+    let store = Store::postgres(&database()).await.expect("the store opens");
+    crate::bindings::applications_with_a_cluster_or_a_live_execution_have_an_owner(store).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_runner_takes_over_from_a_killed_one() {
     crate::crash::takeover_after_kill(&database()).await;

@@ -4,6 +4,7 @@ mod http;
 mod schemathesis;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,18 @@ async fn submitted_job_is_reported_until_its_end() {
     assert!(attempts[0]["diagnosis"]["summary"].as_str().unwrap().contains("killed"), "{ended:#}");
     assert_eq!(attempts[1]["end"]["succeeded"], true);
     assert_eq!(ended["policy"]["attempts"], 3);
+    assert_logs_of_first_attempt(&served, &path).await;
+
+    let late = served.post(&format!("{path}/cancel"), "").await.expect_status(200).json();
+    assert_eq!(late["phase"], "SUCCEEDED");
+    // The token gives access to the job, so responses omit it.
+    for response in [&reported, &ended, &late, &served.get("/api/v1/job").await.json()] {
+        assert!(!response.to_string().contains("secret-token"), "{response:#}");
+    }
+}
+
+/// Checks the log of a job `twice` as text and as parts with cursors.
+async fn assert_logs_of_first_attempt(served: &TestServer, path: &str) {
     let line = "the driver says twice\n";
     let log = served.get(&format!("{path}/logs?follow=true&attempt=1")).await.expect_status(200);
     assert_eq!(log.expect_content_type("text/plain; charset=utf-8").text(), line);
@@ -171,13 +184,6 @@ async fn submitted_job_is_reported_until_its_end() {
     let wrong =
         served.get(&format!("{path}/logs?attempt=1&cursor=elsewhere")).await.expect_status(400).json();
     assert_eq!(wrong["error"]["metadata"]["field"], "cursor", "{wrong}");
-
-    let late = served.post(&format!("{path}/cancel"), "").await.expect_status(200).json();
-    assert_eq!(late["phase"], "SUCCEEDED");
-    // The token gives access to the job, so responses omit it.
-    for response in [&reported, &ended, &late, &served.get("/api/v1/job").await.json()] {
-        assert!(!response.to_string().contains("secret-token"), "{response:#}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,6 +215,16 @@ async fn steps_and_logs_are_streamed_live() {
     assert_eq!(served.fake_spark.lines("stopped"), ["wait"]);
 }
 
+/// Copies a result that was written by a real Spark to the first attempt of a job, and returns its folder.
+fn place_result(served: &TestServer, id: &str) -> PathBuf {
+    let from = dcp_tests::workspace().join("runner/tests/results/snappy/1");
+    let to = served.fake_spark.path("results").join(id);
+    std::fs::create_dir_all(&to).unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(to.join("1")).status();
+    assert!(copied.unwrap().success());
+    to.join("1")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn results_are_served_as_json_and_avro() {
     let served = TestServer::new().await;
@@ -220,12 +236,7 @@ async fn results_are_served_as_json_and_avro() {
     let none = served.get(&format!("{path}/result")).await.expect_status(404).json();
     assert!(none["error"]["message"].as_str().unwrap().contains("returnResult"), "{none}");
 
-    // A result that was written by a real Spark.
-    let from = dcp_tests::workspace().join("runner/tests/results/snappy/1");
-    let to = served.fake_spark.path("results").join(&id);
-    std::fs::create_dir_all(&to).unwrap();
-    let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(to.join("1")).status();
-    assert!(copied.unwrap().success());
+    place_result(&served, &id);
     let rows = served
         .get(&format!("{path}/result"))
         .await
@@ -251,9 +262,15 @@ async fn results_are_served_as_json_and_avro() {
         .await
         .expect_content_type("avro/binary");
     assert_eq!(accepted.body, avro.body);
+}
 
-    // A response that has begun can't become an error. It breaks off, so that clients notice that it is incomplete.
-    let result = to.join("1");
+/// A response that has begun can't become an error. It breaks off, so that clients notice that it is incomplete.
+#[tokio::test(flavor = "multi_thread")]
+async fn response_with_a_damaged_result_breaks_off() {
+    let served = TestServer::new().await;
+    let path = served.submit_and_get_path("one", "work").await;
+    let id = served.wait_for_phase(&path, "SUCCEEDED").await["id"].as_str().unwrap().to_owned();
+    let result = place_result(&served, &id);
     for entry in std::fs::read_dir(&result).unwrap() {
         let file = entry.unwrap().path();
         if file.extension().is_some_and(|it| it == "avro") {
@@ -293,16 +310,14 @@ async fn jobs_are_listed_in_pages() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn invalid_requests_are_rejected_with_the_field_name() {
-    let served = TestServer::new().await;
-    let path = served.submit_and_get_path("one", "work").await;
+/// Returns bodies of a submit, each with the status, the reason and the field of its rejection. The token `one` is used.
+fn invalid_bodies() -> Vec<(String, u16, &'static str, &'static str)> {
     let with = |change: &dyn Fn(&mut Value)| {
         let mut body = submit("two", "work");
         change(&mut body);
         body.to_string()
     };
-    let bodies = [
+    vec![
         ("not JSON".to_owned(), 400, "INVALID", "body"),
         (with(&|body| body["shout"] = true.into()), 400, "INVALID", "shout"),
         (with(&|body| body["token"] = 7.into()), 400, "INVALID", "token"),
@@ -330,18 +345,30 @@ async fn invalid_requests_are_rejected_with_the_field_name() {
         (with(&|_| {}) + "}", 400, "INVALID", "body"),
         (submit("one", "other").to_string(), 409, "TOKEN_REUSED", ""),
         (" ".repeat(5 << 20), 413, "TOO_LARGE", ""),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_submits_are_rejected_with_the_field_name() {
+    let served = TestServer::new().await;
+    served.submit_and_get_path("one", "work").await;
     let malformed = served.post("/api/v1/job", "{bad").await.expect_status(400).json();
     let message = malformed["error"]["message"].as_str().unwrap();
     assert!(
         message.contains("the body is not JSON: ") && message.ends_with("at line 1 column 2"),
         "{message}"
     );
-    for (body, code, reason, field) in bodies {
+    for (body, code, reason, field) in invalid_bodies() {
         assert_rejected(&served.post("/api/v1/job", &body).await, code, reason, field);
     }
     let plain = served.open("POST /api/v1/job", "", "{}").await.end().await;
     assert_rejected(&plain, 415, "NOT_JSON", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_requests_are_rejected_with_the_field_name() {
+    let served = TestServer::new().await;
+    let path = served.submit_and_get_path("one", "work").await;
     for (query, field) in [
         ("shout=1", "shout"),
         ("limit=0", "limit"),

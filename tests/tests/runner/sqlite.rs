@@ -32,6 +32,22 @@ async fn fixture() -> Fixture {
 
 contract!(fixture());
 
+#[tokio::test]
+async fn the_first_cluster_of_an_application_stays() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let path = folder.path().join("runs.db");
+    let open = async || Store::sqlite(&path).await.expect("the store opens");
+    crate::bindings::the_first_binding_stays(open().await, open().await).await;
+    crate::bindings::the_identity_is_created_once(open().await, open().await).await;
+}
+
+#[tokio::test]
+async fn applications_with_a_cluster_or_a_live_execution_have_an_owner() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.expect("the store opens");
+    crate::bindings::applications_with_a_cluster_or_a_live_execution_have_an_owner(store).await;
+}
+
 /// Pages are read in the order of an index with every filter, and not sorted.
 #[tokio::test]
 async fn pages_of_executions_are_read_in_index_order() {
@@ -220,6 +236,17 @@ async fn attempts_that_are_taken_over_count_for_the_limit() {
     assert!(!fake_spark.path("early").exists(), "a third attempt was started beside one that was taken over");
 }
 
+/// Submits until the queue has capacity.
+async fn submit_when_accepted(runner: &InProcessRunner, token: &str) -> Record {
+    loop {
+        match runner.submit(submit(token, "work")).await {
+            Ok(submitted) => return submitted.record,
+            Err(Error::Exhausted(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn queue_of_a_domain_is_limited() {
     let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
@@ -250,13 +277,7 @@ async fn queue_of_a_domain_is_limited() {
     assert_eq!((again.fresh, again.record.id()), (false, waiting[1].id()));
     runner.cancel(waiting[0].id(), "tester").await.unwrap();
     wait_for_end(&runner, waiting[0].id()).await;
-    let third = loop {
-        match runner.submit(submit("c", "work")).await {
-            Ok(submitted) => break submitted.record,
-            Err(Error::Exhausted(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
-            Err(error) => panic!("{error:?}"),
-        }
-    };
+    let third = submit_when_accepted(&runner, "c").await;
     // Executions that are taken over count towards the limit, but are never rejected.
     runner.stop().await.unwrap();
     let next = with_limit(1).await;

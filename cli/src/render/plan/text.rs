@@ -124,25 +124,7 @@ fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()
     let head = format!("    {field}{what}");
     let change = change(old.as_deref(), new.as_deref());
     let place = at.as_ref().map(|at| format!("{}:{}", at.path, at.line)).unwrap_or_default();
-    let fits = |used: usize| used + 2 + place.width() <= look.width;
-    let short = head.width() + 2 + change.width();
-    let beside = !change.is_empty() && fits(short) && !change.contains('\n');
-    let line = if beside { format!("{head}  {change}") } else { head };
-    let line = sanitize(&line);
-    if place.is_empty() || !fits(line.width()) {
-        writeln!(out, "{line}")?;
-        if !place.is_empty() {
-            writeln!(out, "      {}", look.paint(DIM, sanitize(&place)))?;
-        }
-    } else {
-        let pad = " ".repeat(look.width - line.width() - place.width());
-        writeln!(out, "{line}{pad}{}", look.paint(DIM, sanitize(&place)))?;
-    }
-    if !beside && !change.is_empty() {
-        for line in wrapped(&sanitize(&change), look.width, "      ") {
-            writeln!(out, "{line}")?;
-        }
-    }
+    write_change(&head, &change, &place, look, out)?;
     let style = match class {
         Class::InPlace => DIM,
         Class::Restart => NOTE,
@@ -153,8 +135,39 @@ fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()
         writeln!(out, "{}", look.paint(style, line))?;
     }
     // Differences of generated DAGs are left out, as their causes are shown already.
-    let lines: Vec<&str> =
-        diff.iter().filter(|_| !field.starts_with("DAG ")).flat_map(|it| it.lines()).collect();
+    match diff {
+        Some(diff) if !field.starts_with("DAG ") => write_diff(diff, look, out),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a field, its change and its place, on one line if they fit.
+fn write_change(head: &str, change: &str, place: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let fits = |used: usize| used + 2 + place.width() <= look.width;
+    let short = head.width() + 2 + change.width();
+    let beside = !change.is_empty() && fits(short) && !change.contains('\n');
+    let line = if beside { format!("{head}  {change}") } else { head.to_owned() };
+    let line = sanitize(&line);
+    if place.is_empty() || !fits(line.width()) {
+        writeln!(out, "{line}")?;
+        if !place.is_empty() {
+            writeln!(out, "      {}", look.paint(DIM, sanitize(place)))?;
+        }
+    } else {
+        let pad = " ".repeat(look.width - line.width() - place.width());
+        writeln!(out, "{line}{pad}{}", look.paint(DIM, sanitize(place)))?;
+    }
+    if !beside && !change.is_empty() {
+        for line in wrapped(&sanitize(change), look.width, "      ") {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the first lines of a difference.
+fn write_diff(diff: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let lines: Vec<&str> = diff.lines().collect();
     for line in lines.iter().take(LINES) {
         let style = match line.chars().next() {
             Some('+') => GOOD,

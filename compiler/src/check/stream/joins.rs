@@ -74,6 +74,11 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         return state(subject, &expiry, at);
     }
     let is_watermarked = needed.iter().any(|side| expiry.is_watermarked(*side));
+    subject.report(unbounded(join, at, name, is_watermarked));
+}
+
+/// Describes an outer join that waits forever. `name` names the sides of which one must be bounded.
+fn unbounded(join: &Join, at: Span, name: &str, is_watermarked: bool) -> Diagnostic {
     let missing = match (is_watermarked, join.bounds.is_empty()) {
         (false, false) => format!("the {name} side has no watermark"),
         (true, true) if compares(join) => "the condition has no time range that Spark follows".to_owned(),
@@ -83,15 +88,13 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         }
         (false, true) => format!("the {name} side has no watermark, and the condition no time range"),
     };
+    let help = if is_watermarked && compares(join) {
+        format!("compare the columns themselves, give or take some days or less; that is, write {RANGE}")
+    } else {
+        format!("add the `watermark`, and {RANGE}")
+    };
     let message = "an outer join of two streams must know when to stop waiting";
-    let diagnostic = Diagnostic::new(Code::OUTER_JOIN_UNBOUNDED, message).at(at, missing).help(
-        if is_watermarked && compares(join) {
-            format!("compare the columns themselves, give or take some days or less; that is, write {RANGE}")
-        } else {
-            format!("add the `watermark`, and {RANGE}")
-        },
-    );
-    subject.report(diagnostic);
+    Diagnostic::new(Code::OUTER_JOIN_UNBOUNDED, message).at(at, missing).help(help)
 }
 
 /// Checks the output mode. Since version 4.3, Spark supports `update` mode for joins that don't wait for matches.

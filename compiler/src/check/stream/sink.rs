@@ -96,46 +96,26 @@ fn rows_by_keys(subject: &mut Subject<'_>, stream: &Stream) {
 
 /// Checks the types of columns. CSV has no nested values, and a line of text is a string.
 pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
-    let (format, place): (&str, &[&str]) = match &query.stream.sink {
-        Sink::Files(files) => match files.format {
-            FileFormat::Csv => ("csv", &["sink", "files", "format"]),
-            FileFormat::Text => ("text", &["sink", "files", "format"]),
-            _ => return,
-        },
-        Sink::Table(ScalarOr::Map(table)) => match table.format.as_deref() {
-            Some(format) if format.eq_ignore_ascii_case("csv") => ("csv", &["sink", "table", "format"]),
-            _ => return,
-        },
-        Sink::Table(ScalarOr::Scalar(_))
-        | Sink::Kafka(_)
-        | Sink::Merge(_)
-        | Sink::Jdbc(_)
-        | Sink::Console(_) => return,
-    };
+    let Some((format, place)) = limited_format(&query.stream.sink) else { return };
     let nested = |kind: &str| kind.contains('<') || kind == "variant";
     let partitions: &[String] = match &query.stream.sink {
         Sink::Files(files) => &files.partition_by,
         _ => &[],
     };
     let found = match format {
-        "csv" => columns::find_unsupported(query, |kind| !nested(kind)),
-        _ => columns::find_unsupported(query, |kind| kind == "string")
+        LimitedFormat::Csv => columns::find_unsupported(query, |kind| !nested(kind)),
+        LimitedFormat::Text => columns::find_unsupported(query, |kind| kind == "string")
             .filter(|it| !partitions.contains(&it.name)),
     };
     let Some(unsupported) = found else { return };
+    let (name, kind) = (&unsupported.name, &unsupported.kind);
     let (message, help) = match format {
-        "csv" => (
-            format!(
-                "CSV can't hold the column `{}`, which is of type `{}`",
-                unsupported.name, unsupported.kind
-            ),
+        LimitedFormat::Csv => (
+            format!("CSV can't hold the column `{name}`, which is of type `{kind}`"),
             "select its fields, turn it into text by `to_json(…)`, or choose another format",
         ),
-        _ => (
-            format!(
-                "text files take a string, and the column `{}` is of type `{}`",
-                unsupported.name, unsupported.kind
-            ),
+        LimitedFormat::Text => (
+            format!("text files take a string, and the column `{name}` is of type `{kind}`"),
             "turn it into text by `CAST(… AS STRING)`, or choose another format",
         ),
     };
@@ -143,6 +123,33 @@ pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
     let diagnostic =
         Diagnostic::new(Code::SINK_COLUMN_MISMATCH, message).at(at, "given here").at(sink, "the format");
     subject.report(diagnostic.help(help));
+}
+
+/// Formats that can't hold all types.
+#[derive(Clone, Copy)]
+enum LimitedFormat {
+    Csv,
+    Text,
+}
+
+/// Returns the format of a sink and its place, if it is a limited one.
+fn limited_format(sink: &Sink) -> Option<(LimitedFormat, &'static [&'static str])> {
+    match sink {
+        Sink::Files(files) => match files.format {
+            FileFormat::Csv => Some((LimitedFormat::Csv, &["sink", "files", "format"])),
+            FileFormat::Text => Some((LimitedFormat::Text, &["sink", "files", "format"])),
+            _ => None,
+        },
+        Sink::Table(ScalarOr::Map(table)) => {
+            let is_csv = table.format.as_deref().is_some_and(|it| it.eq_ignore_ascii_case("csv"));
+            is_csv.then_some((LimitedFormat::Csv, &["sink", "table", "format"]))
+        }
+        Sink::Table(ScalarOr::Scalar(_))
+        | Sink::Kafka(_)
+        | Sink::Merge(_)
+        | Sink::Jdbc(_)
+        | Sink::Console(_) => None,
+    }
 }
 
 /// Checks that text sinks get one column, in addition to the columns of the message itself.

@@ -13,14 +13,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut projects = vec![false];
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
-        match token.token {
-            Token::LParen => projects.push(false),
-            Token::RParen if projects.len() > 1 => {
-                projects.pop();
-            }
-            Token::SemiColon => projects = vec![false],
-            _ => {}
-        }
+        follow_brackets(&mut projects, &token.token);
         if projects.last() == Some(&true) && keyword(token) == Keyword::WINDOW {
             let windows = windows(tokens, index, &brackets);
             if windows > 0 {
@@ -51,6 +44,17 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         };
     }
     out
+}
+
+fn follow_brackets(projects: &mut Vec<bool>, token: &Token) {
+    match token {
+        Token::LParen => projects.push(false),
+        Token::RParen if projects.len() > 1 => {
+            projects.pop();
+        }
+        Token::SemiColon => *projects = vec![false],
+        _ => {}
+    }
 }
 
 /// Returns whether a bracketed query begins with `FROM` at an index, and has no `SELECT`.

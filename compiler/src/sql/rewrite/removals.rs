@@ -22,20 +22,13 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             index += skipped;
             continue;
         }
+        let trimmed = trimmed(tokens, index);
         let mut token = token.clone();
         if negates(tokens, index) {
             token.token = Token::make_keyword("NOT");
-        }
-        let trimmed = trimmed(tokens, index);
-        let function = match keyword(&token) {
-            Keyword::TRIM => brackets.are_arguments(index + 1),
-            // `EXISTS` of an array and a condition, and not of a query.
-            Keyword::EXISTS => begins_argument(tokens, index + 1),
-            _ => false,
-        };
-        if let Some(name) = trimmed {
+        } else if let Some(name) = trimmed {
             token.token = Token::make_word(name, None);
-        } else if let (true, Token::Word(word)) = (function, &mut token.token) {
+        } else if let (true, Token::Word(word)) = (is_function(tokens, index, &brackets), &mut token.token) {
             // Handle it like an ordinary function.
             word.keyword = Keyword::NoKeyword;
         }
@@ -53,6 +46,16 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         }
     }
     out
+}
+
+/// Returns whether a keyword is the name of a function.
+fn is_function(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> bool {
+    match keyword(&tokens[at]) {
+        Keyword::TRIM => brackets.are_arguments(at + 1),
+        // `EXISTS` of an array and a condition, and not of a query.
+        Keyword::EXISTS => begins_argument(tokens, at + 1),
+        _ => false,
+    }
 }
 
 /// The open `GROUPING SETS`. Spark adds nested sets to the outer ones, so nesting is removed.

@@ -5,58 +5,56 @@ fn names(tables: &[TableRef]) -> Vec<&str> {
     tables.iter().map(|it| it.name.as_str()).collect()
 }
 
+/// Statements, the tables that they read, and the tables that they write.
+const READS_AND_WRITES: &[(&str, &[&str], &[&str])] = &[
+    ("SELECT 1", &[], &[]),
+    ("SELECT * FROM a JOIN Db.B b ON a.x = b.x", &["a", "Db.B"], &[]),
+    ("SELECT * FROM a, A, `a`", &["a"], &[]),
+    ("SELECT * FROM `my db`.`t-1`", &["my db.t-1"], &[]),
+    ("WITH a AS (SELECT * FROM b) SELECT * FROM a", &["b"], &[]),
+    ("WITH a AS (SELECT * FROM a) SELECT * FROM A", &["a"], &[]),
+    ("WITH a AS (SELECT 1), c AS (SELECT * FROM a) SELECT * FROM c, db.a", &["db.a"], &[]),
+    ("SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a), a", &["a"], &[]),
+    ("SELECT * FROM a WHERE x IN (SELECT x FROM b) AND EXISTS (SELECT 1 FROM c)", &["a", "b", "c"], &[]),
+    ("SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM d)", &["a", "b", "d"], &[]),
+    ("SELECT * FROM a UNION ALL SELECT * FROM b EXCEPT SELECT * FROM c", &["a", "b", "c"], &[]),
+    ("INSERT INTO t SELECT * FROM a", &["a"], &["t"]),
+    ("INSERT OVERWRITE TABLE db.t PARTITION (d = '1') SELECT * FROM a", &["a"], &["db.t"]),
+    ("WITH x AS (SELECT * FROM a) INSERT INTO t SELECT * FROM x", &["a"], &["t"]),
+    ("CREATE TABLE t USING parquet AS SELECT * FROM a", &["a"], &["t"]),
+    ("CREATE TABLE t (a INT) USING parquet", &[], &[]),
+    ("CREATE OR REPLACE TEMPORARY VIEW v AS SELECT * FROM a; INSERT INTO t SELECT * FROM V", &["a"], &["t"]),
+    ("CREATE VIEW v AS SELECT * FROM a", &["a"], &[]),
+    ("CACHE TABLE c AS SELECT * FROM a; SELECT * FROM c", &["a"], &[]),
+    (
+        "MERGE INTO t USING (SELECT * FROM s) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
+        &["s"],
+        &["t"],
+    ),
+    (
+        "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED AND s.x IN (SELECT x FROM u) THEN DELETE",
+        &["s", "u"],
+        &["t"],
+    ),
+    ("UPDATE t SET a = (SELECT max(a) FROM b) WHERE c = 1", &["b"], &["t"]),
+    ("DELETE FROM t WHERE a IN (SELECT a FROM b)", &["b"], &["t"]),
+    ("TRUNCATE TABLE t", &[], &["t"]),
+    ("EXPLAIN SELECT * FROM a", &["a"], &[]),
+    ("SELECT * FROM a LATERAL VIEW explode(b) c AS d", &["a"], &[]),
+    ("SELECT * FROM a PIVOT (sum(x) FOR y IN ('p', 'q'))", &["a"], &[]),
+    ("SELECT * FROM range(10)", &[], &[]),
+    ("SELECT * FROM a VERSION AS OF 3 JOIN db.b TIMESTAMP AS OF '2024-01-01' x", &["a", "db.b"], &[]),
+    ("SELECT a FROM at at JOIN changes USING (a)", &["at", "changes"], &[]),
+    ("SELECT * FROM STREAM a JOIN STREAM(db.b) ON true", &["a", "db.b"], &[]),
+    ("SELECT * FROM stream AS a", &["stream"], &[]),
+    ("SELECT first(x IGNORE NULLS) FROM a", &["a"], &[]),
+    ("FROM a SELECT x", &["a"], &[]),
+    ("SELECT * FROM VALUES (1), (2) AS v(x)", &[], &[]),
+];
+
 #[test]
 fn reads_and_writes() {
-    let cases: &[(&str, &[&str], &[&str])] = &[
-        ("SELECT 1", &[], &[]),
-        ("SELECT * FROM a JOIN Db.B b ON a.x = b.x", &["a", "Db.B"], &[]),
-        ("SELECT * FROM a, A, `a`", &["a"], &[]),
-        ("SELECT * FROM `my db`.`t-1`", &["my db.t-1"], &[]),
-        ("WITH a AS (SELECT * FROM b) SELECT * FROM a", &["b"], &[]),
-        ("WITH a AS (SELECT * FROM a) SELECT * FROM A", &["a"], &[]),
-        ("WITH a AS (SELECT 1), c AS (SELECT * FROM a) SELECT * FROM c, db.a", &["db.a"], &[]),
-        ("SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a), a", &["a"], &[]),
-        ("SELECT * FROM a WHERE x IN (SELECT x FROM b) AND EXISTS (SELECT 1 FROM c)", &["a", "b", "c"], &[]),
-        ("SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM d)", &["a", "b", "d"], &[]),
-        ("SELECT * FROM a UNION ALL SELECT * FROM b EXCEPT SELECT * FROM c", &["a", "b", "c"], &[]),
-        ("INSERT INTO t SELECT * FROM a", &["a"], &["t"]),
-        ("INSERT OVERWRITE TABLE db.t PARTITION (d = '1') SELECT * FROM a", &["a"], &["db.t"]),
-        ("WITH x AS (SELECT * FROM a) INSERT INTO t SELECT * FROM x", &["a"], &["t"]),
-        ("CREATE TABLE t USING parquet AS SELECT * FROM a", &["a"], &["t"]),
-        ("CREATE TABLE t (a INT) USING parquet", &[], &[]),
-        (
-            "CREATE OR REPLACE TEMPORARY VIEW v AS SELECT * FROM a; INSERT INTO t SELECT * FROM V",
-            &["a"],
-            &["t"],
-        ),
-        ("CREATE VIEW v AS SELECT * FROM a", &["a"], &[]),
-        ("CACHE TABLE c AS SELECT * FROM a; SELECT * FROM c", &["a"], &[]),
-        (
-            "MERGE INTO t USING (SELECT * FROM s) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *",
-            &["s"],
-            &["t"],
-        ),
-        (
-            "MERGE INTO t USING s ON t.id = s.id WHEN MATCHED AND s.x IN (SELECT x FROM u) THEN DELETE",
-            &["s", "u"],
-            &["t"],
-        ),
-        ("UPDATE t SET a = (SELECT max(a) FROM b) WHERE c = 1", &["b"], &["t"]),
-        ("DELETE FROM t WHERE a IN (SELECT a FROM b)", &["b"], &["t"]),
-        ("TRUNCATE TABLE t", &[], &["t"]),
-        ("EXPLAIN SELECT * FROM a", &["a"], &[]),
-        ("SELECT * FROM a LATERAL VIEW explode(b) c AS d", &["a"], &[]),
-        ("SELECT * FROM a PIVOT (sum(x) FOR y IN ('p', 'q'))", &["a"], &[]),
-        ("SELECT * FROM range(10)", &[], &[]),
-        ("SELECT * FROM a VERSION AS OF 3 JOIN db.b TIMESTAMP AS OF '2024-01-01' x", &["a", "db.b"], &[]),
-        ("SELECT a FROM at at JOIN changes USING (a)", &["at", "changes"], &[]),
-        ("SELECT * FROM STREAM a JOIN STREAM(db.b) ON true", &["a", "db.b"], &[]),
-        ("SELECT * FROM stream AS a", &["stream"], &[]),
-        ("SELECT first(x IGNORE NULLS) FROM a", &["a"], &[]),
-        ("FROM a SELECT x", &["a"], &[]),
-        ("SELECT * FROM VALUES (1), (2) AS v(x)", &[], &[]),
-    ];
-    for (sql, reads, writes) in cases {
+    for (sql, reads, writes) in READS_AND_WRITES {
         let facts = known(sql);
         assert_eq!(names(&facts.reads), *reads, "reads of {sql}");
         assert_eq!(names(&facts.writes), *writes, "writes of {sql}");

@@ -9,52 +9,54 @@ fn tables(sql: &str) -> (Vec<String>, Vec<String>) {
     (names(&facts.reads), names(&facts.writes))
 }
 
+/// Statements, the tables that they read, and the tables that they write.
+const TABLES: &[(&str, &[&str], &[&str])] = &[
+    ("BEGIN INSERT INTO a SELECT * FROM b; END", &["b"], &["a"]),
+    ("BEGIN END;", &[], &[]),
+    ("main: BEGIN SELECT 1; END main", &[], &[]),
+    (
+        "BEGIN DECLARE n INT DEFAULT (SELECT count(*) FROM a); SET n = (SELECT max(x) FROM b); END",
+        &["a", "b"],
+        &[],
+    ),
+    (
+        "BEGIN IF (SELECT count(*) FROM a) > CASE WHEN x THEN 1 ELSE 2 END THEN DELETE FROM b; \
+         ELSEIF EXISTS (SELECT * FROM c) THEN UPDATE d SET x = 1; ELSE TRUNCATE TABLE e; END IF; END",
+        &["a", "c"],
+        &["b", "d", "e"],
+    ),
+    (
+        "BEGIN l: WHILE n < (SELECT count(*) FROM a) DO SET n = n + 1; ITERATE l; END WHILE l; \
+         REPEAT INSERT INTO b VALUES (1); UNTIL n > 3 END REPEAT; \
+         LOOP LEAVE l; END LOOP; END",
+        &["a"],
+        &["b"],
+    ),
+    (
+        "BEGIN FOR r AS SELECT * FROM a DO INSERT INTO b VALUES (r.x); END FOR; FOR SELECT * FROM c DO SELECT 1; \
+         END FOR; END",
+        &["a", "c"],
+        &["b"],
+    ),
+    (
+        "BEGIN CASE WHEN x THEN INSERT INTO a SELECT 1; WHEN y THEN SELECT * FROM b; END CASE; \
+         CASE (SELECT x FROM c) WHEN 1 THEN SELECT 1; ELSE SELECT * FROM d; END CASE; END",
+        &["b", "c", "d"],
+        &["a"],
+    ),
+    (
+        "BEGIN DECLARE x CONDITION FOR SQLSTATE '12345'; \
+         DECLARE EXIT HANDLER FOR x, SQLSTATE VALUE '22012', NOT FOUND BEGIN INSERT INTO a SELECT * FROM b; END; \
+         DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET y = 1; SELECT * FROM c; END",
+        &["b", "c"],
+        &["a"],
+    ),
+    ("BEGIN CREATE TEMP VIEW v AS SELECT * FROM a; SELECT * FROM v; END", &["a"], &[]),
+];
+
 #[test]
 fn scripts_read_and_write_the_tables_of_all_their_statements() {
-    let cases: &[(&str, &[&str], &[&str])] = &[
-        ("BEGIN INSERT INTO a SELECT * FROM b; END", &["b"], &["a"]),
-        ("BEGIN END;", &[], &[]),
-        ("main: BEGIN SELECT 1; END main", &[], &[]),
-        (
-            "BEGIN DECLARE n INT DEFAULT (SELECT count(*) FROM a); SET n = (SELECT max(x) FROM b); END",
-            &["a", "b"],
-            &[],
-        ),
-        (
-            "BEGIN IF (SELECT count(*) FROM a) > CASE WHEN x THEN 1 ELSE 2 END THEN DELETE FROM b; \
-             ELSEIF EXISTS (SELECT * FROM c) THEN UPDATE d SET x = 1; ELSE TRUNCATE TABLE e; END IF; END",
-            &["a", "c"],
-            &["b", "d", "e"],
-        ),
-        (
-            "BEGIN l: WHILE n < (SELECT count(*) FROM a) DO SET n = n + 1; ITERATE l; END WHILE l; \
-             REPEAT INSERT INTO b VALUES (1); UNTIL n > 3 END REPEAT; \
-             LOOP LEAVE l; END LOOP; END",
-            &["a"],
-            &["b"],
-        ),
-        (
-            "BEGIN FOR r AS SELECT * FROM a DO INSERT INTO b VALUES (r.x); END FOR; FOR SELECT * FROM c DO SELECT 1; \
-             END FOR; END",
-            &["a", "c"],
-            &["b"],
-        ),
-        (
-            "BEGIN CASE WHEN x THEN INSERT INTO a SELECT 1; WHEN y THEN SELECT * FROM b; END CASE; \
-             CASE (SELECT x FROM c) WHEN 1 THEN SELECT 1; ELSE SELECT * FROM d; END CASE; END",
-            &["b", "c", "d"],
-            &["a"],
-        ),
-        (
-            "BEGIN DECLARE x CONDITION FOR SQLSTATE '12345'; \
-             DECLARE EXIT HANDLER FOR x, SQLSTATE VALUE '22012', NOT FOUND BEGIN INSERT INTO a SELECT * FROM b; END; \
-             DECLARE CONTINUE HANDLER FOR SQLEXCEPTION SET y = 1; SELECT * FROM c; END",
-            &["b", "c"],
-            &["a"],
-        ),
-        ("BEGIN CREATE TEMP VIEW v AS SELECT * FROM a; SELECT * FROM v; END", &["a"], &[]),
-    ];
-    for (sql, reads, writes) in cases {
+    for (sql, reads, writes) in TABLES {
         let expected = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(tables(sql), (expected(reads), expected(writes)), "{sql}");
     }

@@ -39,50 +39,52 @@ fn features_of_manifests_are_supported() {
     }
 }
 
+const UNSUPPORTED: &[&str] = &[
+    "",
+    "# nothing\n",
+    "a",
+    "a: b\n  c\n",
+    "a: b: c\n",
+    "a: \"b\\n\"\n",
+    "a: 'it''s'\n",
+    "a: &x b\nc: *x\n",
+    "a: !!str 1\n",
+    "a: >\n  b\n",
+    "a: |+\n  b\n",
+    "a: |2\n  b\n",
+    "a: |\n  b",
+    "a: |\n\n  b\n",
+    "a:\tb\n",
+    "a: b\r\n",
+    "\u{feff}a: b\n",
+    "? a\n: b\n",
+    "a: [b: c]\n",
+    "a: {b}\n",
+    "a: [b, c\n",
+    "a: [b,\nc]\n",
+    "a: [${b}]\n",
+    "a: b\n...\n",
+    "a: b\n... : c\n",
+    "a: b\tc\n",
+    "a: [b{c]\n",
+    "a: [b:, c]\n",
+    "a: {b:c}\n",
+    "a: {\"b\":c}\n",
+    "a: {b:\n c}\n",
+    "a: b\n--- c\n",
+    "%YAML 1.2\n---\na: b\n",
+    "a: @b\n",
+    "a: b\n c: d\n",
+    "a:\n  b: c\n d: e\n",
+    "- a\nb: c\n",
+    "a: -\n",
+    "a: b #c\n  d\n",
+    "a: [b #c\n ]\n",
+];
+
 #[test]
 fn other_features_are_left_to_the_full_parser() {
-    for text in [
-        "",
-        "# nothing\n",
-        "a",
-        "a: b\n  c\n",
-        "a: b: c\n",
-        "a: \"b\\n\"\n",
-        "a: 'it''s'\n",
-        "a: &x b\nc: *x\n",
-        "a: !!str 1\n",
-        "a: >\n  b\n",
-        "a: |+\n  b\n",
-        "a: |2\n  b\n",
-        "a: |\n  b",
-        "a: |\n\n  b\n",
-        "a:\tb\n",
-        "a: b\r\n",
-        "\u{feff}a: b\n",
-        "? a\n: b\n",
-        "a: [b: c]\n",
-        "a: {b}\n",
-        "a: [b, c\n",
-        "a: [b,\nc]\n",
-        "a: [${b}]\n",
-        "a: b\n...\n",
-        "a: b\n... : c\n",
-        "a: b\tc\n",
-        "a: [b{c]\n",
-        "a: [b:, c]\n",
-        "a: {b:c}\n",
-        "a: {\"b\":c}\n",
-        "a: {b:\n c}\n",
-        "a: b\n--- c\n",
-        "%YAML 1.2\n---\na: b\n",
-        "a: @b\n",
-        "a: b\n c: d\n",
-        "a:\n  b: c\n d: e\n",
-        "- a\nb: c\n",
-        "a: -\n",
-        "a: b #c\n  d\n",
-        "a: [b #c\n ]\n",
-    ] {
+    for text in UNSUPPORTED {
         assert!(!is_supported(text), "{text:?}");
     }
 }
@@ -135,35 +137,37 @@ fn line() -> impl Strategy<Value = String> {
     (start, body).prop_map(|(start, body)| format!("{start}{body}"))
 }
 
+const SCALARS: &[&str] = &[
+    "a",
+    "b c",
+    "1",
+    "0755",
+    "yes",
+    "~",
+    "x:y",
+    "ü",
+    "--e",
+    "\"q: #\"",
+    "'it'",
+    "[]",
+    "{}",
+    "[a, 'b', {c: d}]",
+    "{e: f, g: [h]}",
+    "s # c",
+    "\"t\"  # u",
+    "",
+    "# v",
+    "[a,\n        b]",
+    "http://h:1/i?j=k#l",
+    "${param.day}",
+    "- e",
+    "|",
+    "e: f",
+];
+
 /// Generates the lines of a value after its key or dash.
 fn value() -> impl Strategy<Value = Vec<String>> {
-    let scalar = prop::sample::select(vec![
-        "a",
-        "b c",
-        "1",
-        "0755",
-        "yes",
-        "~",
-        "x:y",
-        "ü",
-        "--e",
-        "\"q: #\"",
-        "'it'",
-        "[]",
-        "{}",
-        "[a, 'b', {c: d}]",
-        "{e: f, g: [h]}",
-        "s # c",
-        "\"t\"  # u",
-        "",
-        "# v",
-        "[a,\n        b]",
-        "http://h:1/i?j=k#l",
-        "${param.day}",
-        "- e",
-        "|",
-        "e: f",
-    ]);
+    let scalar = prop::sample::select(SCALARS);
     let literal = prop::sample::select(vec![
         vec!["|", "  a", "", "    b # c", "  d: e"],
         vec!["|-  # f", "  - g", " "],
@@ -190,20 +194,24 @@ fn value() -> impl Strategy<Value = Vec<String>> {
             |items| {
                 let mut lines = vec![String::new()];
                 for (dash, value) in items {
-                    // A map may begin on the line of its dash.
-                    match (value.first().is_some_and(String::is_empty), value.get(1)) {
-                        (true, Some(first)) => {
-                            lines.push(format!("- {first}"));
-                            lines.extend(value[2..].iter().map(|line| format!("  {line}")));
-                        }
-                        _ => below(&mut lines, dash, "  ", &value),
-                    }
+                    item(&mut lines, dash, &value);
                 }
                 lines
             },
         );
         prop_oneof![map, list]
     })
+}
+
+fn item(lines: &mut Vec<String>, dash: &str, value: &[String]) {
+    // A map may begin on the line of its dash.
+    match (value.first().is_some_and(String::is_empty), value.get(1)) {
+        (true, Some(first)) => {
+            lines.push(format!("- {first}"));
+            lines.extend(value[2..].iter().map(|line| format!("  {line}")));
+        }
+        _ => below(lines, dash, "  ", value),
+    }
 }
 
 fn below(lines: &mut Vec<String>, head: &str, indent: &str, value: &[String]) {

@@ -15,7 +15,7 @@ use crate::harness::{DCP, Sandbox};
 /// Marks the end of a command's output; the exit code follows.
 const END_MARKER: &str = "--- the command has ended with";
 /// Timeout of a command: a stream may have to restart on a busy machine.
-const COMMAND_TIMEOUT: Duration = Duration::from_mins(4);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(10);
 /// The folder that documents show in place of the sandbox.
 const DOCUMENTED_HOME: &str = "/home/ada";
 /// Replaces `cargo install`, because the test has a binary already.

@@ -106,11 +106,23 @@ fn processes(folder: &Path) -> (Vec<Pid>, bool) {
         let line = String::from_utf8_lossy(&line);
         is_leaked |= line.contains(PASSWORD);
         if line.contains("SparkSubmit") && line.contains(&*folder.to_string_lossy()) {
-            let pid = process.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-            found.push(pid.expect("the process id is valid"));
+            let pid = pid(&process.file_name().to_string_lossy()).expect("the process id is valid");
+            found.push((pid, parent(&process.path())));
         }
     }
-    (found, is_leaked)
+    // A process that a JVM starts has the JVM's command line at first.
+    let is_jvm = |(_, parent): &(Pid, Option<Pid>)| !found.iter().any(|(pid, _)| Some(*pid) == *parent);
+    (found.iter().filter(|it| is_jvm(it)).map(|(pid, _)| *pid).collect(), is_leaked)
+}
+
+fn pid(text: &str) -> Option<Pid> {
+    text.parse().ok().and_then(Pid::from_raw)
+}
+
+/// Returns the parent of a process, if the process exists.
+fn parent(process: &Path) -> Option<Pid> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    pid(status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim())
 }
 
 fn kill_driver(folder: &Path) {

@@ -9,7 +9,7 @@ use dcp_gateway::{Addresses, Compute as _, Name};
 use super::{Project, wait_for_end};
 
 /// Waits until an application reports an address, and returns it.
-async fn address(project: &Project, of: impl Fn(Addresses) -> Option<String>) -> String {
+pub(super) async fn address(project: &Project, of: impl Fn(Addresses) -> Option<String>) -> String {
     let name: Name = "dcp-a1-1".parse().expect("the name is valid");
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {

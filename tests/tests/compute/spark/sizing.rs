@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::Adjustment;
 use dcp_runner::sizing::{Measured, event_log, relevant_runs, size};
 
@@ -25,6 +26,35 @@ fn number(sizes: &Sizes, key: &str) -> u64 {
     sizes[key].value.trim_end_matches('m').parse().expect("the value is a number")
 }
 
+/// Runs the job, and measures it.
+async fn run_with_sizes(project: &Project, job: &CoreEtlJob, run: u32, sizes: &Sizes) -> Measured {
+    let id = Id::parse(&format!("run{run}")).expect("the id is valid");
+    let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
+    execution.adjusted.clone_from(sizes);
+    apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+    let none = BTreeMap::new();
+    let input = Input { job, execution: &execution, values: &none, streaming: None, results: None };
+    let (end, log) = project.attempt(&input).await;
+    assert!(end.succeeded, "{log}");
+    // Each run creates the table again.
+    std::fs::remove_dir_all(project.path("runs/warehouse")).expect("the job created a table");
+    let events = project.path("runs").join(execution.name()).join("events");
+    let url = events.to_str().expect("the path is UTF-8");
+    event_log::read(url).await.expect("Spark wrote an event log")
+}
+
+/// Checks that a measured run has the chosen sizes.
+fn assert_sizes(measured: &Measured, sizes: &Sizes) {
+    assert!(measured.complete && measured.skipped_lines == 0 && measured.given.one_process);
+    for (key, given) in [
+        ("spark.executor.memory", measured.given.executor_memory_mib),
+        ("spark.executor.instances", measured.given.executors),
+    ] {
+        let asked = sizes[key].value.trim_end_matches('m');
+        assert_eq!(asked, given.to_string(), "the run has the chosen size");
+    }
+}
+
 #[tokio::test]
 async fn size_of_a_job_converges() {
     let project = Project::new();
@@ -33,28 +63,9 @@ async fn size_of_a_job_converges() {
     let mut history: Vec<Sizes> = Vec::new();
     for run in 1..=5 {
         let sizes = size(&job, &earlier);
-        let id = Id::parse(&format!("run{run}")).expect("the id is valid");
-        let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
-        execution.adjusted.clone_from(&sizes);
-        apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
-        let none = BTreeMap::new();
-        let input = Input { job: &job, execution: &execution, values: &none, streaming: None, results: None };
-        let (end, log) = project.attempt(&input).await;
-        assert!(end.succeeded, "{log}");
-        // Each run creates the table again.
-        std::fs::remove_dir_all(project.path("runs/warehouse")).expect("the job created a table");
-        let events = project.path("runs").join(execution.name()).join("events");
-        let url = events.to_str().expect("the path is UTF-8");
-        let measured = event_log::read(url).await.expect("Spark wrote an event log");
+        let measured = run_with_sizes(&project, &job, run, &sizes).await;
         println!("run {run}: {sizes:#?}\n{measured:#?}");
-        assert!(measured.complete && measured.skipped_lines == 0 && measured.given.one_process);
-        for (key, given) in [
-            ("spark.executor.memory", measured.given.executor_memory_mib),
-            ("spark.executor.instances", measured.given.executors),
-        ] {
-            let asked = sizes[key].value.trim_end_matches('m');
-            assert_eq!(asked, given.to_string(), "the run has the chosen size");
-        }
+        assert_sizes(&measured, &sizes);
         earlier.insert(0, measured);
         earlier = relevant_runs(&job, &earlier);
         history.push(sizes);

@@ -25,8 +25,11 @@ const AVRO: &[u8] = &[0, 2, b'a', 0, 2];
 const SCHEMA: &str = r#"{"type": "record", "name": "it", "fields": [
     {"name": "k", "type": ["string", "null"]}, {"name": "v", "type": ["int", "null"]}]}"#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn messages_are_read_in_every_format() {
+/// The name of a case, the settings of its source, its query, a message, and the row that is read.
+type ReadingCase = (&'static str, Value, String, &'static [u8], Value);
+
+#[expect(clippy::too_many_lines, reason = "it is one table, with a row for each format")]
+fn reading_cases() -> [ReadingCase; 7] {
     let columns = json!({"k": "string", "v": "int"});
     let own = "CAST(_key AS string) AS key, _topic, _partition, _offset, year(_timestamp) > 2000 AS now";
     let with_own = |topic: &str, mut row: Value| {
@@ -37,7 +40,7 @@ async fn messages_are_read_in_every_format() {
         row
     };
     let row = json!({"k": "a", "v": 1});
-    let cases: [(&str, Value, String, &[u8], Value); 7] = [
+    [
         (
             "json",
             json!({"format": "json", "schema": columns}),
@@ -87,8 +90,12 @@ async fn messages_are_read_in_every_format() {
             b"\x01",
             json!({"value": "01", "key": "it"}),
         ),
-    ];
-    let found = cases.map(async |(name, settings, query, message, expected)| {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_read_in_every_format() {
+    let found = reading_cases().map(async |(name, settings, query, message, expected)| {
         let folder = TempDir::new().expect("the temporary folder is writable");
         let topic = format!("read-{name}");
         broker().await.create_topic(&topic, 1).await;

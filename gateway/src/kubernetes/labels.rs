@@ -1,0 +1,22 @@
+//! Labels, annotations and names of the objects of an application.
+
+/// Label of all objects of an application: its name.
+pub(super) const APPLICATION: &str = "dcp/application";
+/// Label of the record and of the pods of an application: the identity of the control plane that created it.
+pub(super) const CONTROL_PLANE: &str = "dcp/control-plane";
+/// Annotation of a record: the time since which its control plane has no owner of it, or `claimed`.
+pub(super) const UNOWNED: &str = "dcp/unowned";
+/// Annotation of a pod: the name of the container that runs Spark.
+pub(super) const CONTAINER: &str = "dcp/container";
+/// Scheduling gate of a driver pod until its application's record names it.
+pub(super) const GATE: &str = "dcp/record";
+
+/// Spark's own labels.
+pub(super) const ROLE: &str = "spark-role";
+pub(super) const EXECUTOR_NUMBER: &str = "spark-exec-id";
+/// Spark's annotation of a driver pod: the exception that ended it.
+pub(super) const EXIT_EXCEPTION: &str = "spark.exit-exception";
+
+/// Spark's default names of containers.
+pub(super) const DRIVER_CONTAINER: &str = "spark-kubernetes-driver";
+pub(super) const EXECUTOR_CONTAINER: &str = "spark-kubernetes-executor";

@@ -1,0 +1,81 @@
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::kubernetes::record::{Content, Stop};
+
+pub(super) fn pod(role: &str, uid: &str, status: &Value) -> PodFacts {
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": uid, "uid": uid, "labels": {"dcp/application": "a-1", "spark-role": role}},
+        "status": status,
+    }))
+    .expect("the pod is valid");
+    PodFacts::new(&pod).expect("it is a pod of an application")
+}
+
+fn running() -> Value {
+    let state = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    json!({"phase": "Running", "containerStatuses": [{
+        "name": "spark-kubernetes-driver", "ready": true, "restartCount": 0, "image": "", "imageID": "", "state": state,
+    }]})
+}
+
+fn record(stop: bool) -> Record {
+    let stop = stop.then_some(Stop { at: Timestamp::UNIX_EPOCH, grace_seconds: 1 });
+    let content = Content { driver: Some("driver".to_owned()), stop, ..Content::default() };
+    Record::new("a-1".parse().expect("the name is valid"), "sales".to_owned(), content)
+}
+
+fn end_of(record: &Record, pods: &Pods) -> End {
+    let (status, _) = assess(record, pods, Timestamp::UNIX_EPOCH);
+    status.end.expect("the application has ended")
+}
+
+#[test]
+fn a_stopped_driver_that_had_started_is_not_reported_as_never_started() {
+    let mut pods = Pods::default();
+    pods.insert(pod("driver", "driver", &running()));
+    pods.remove_missing("driver");
+    let end = end_of(&record(true), &pods);
+    assert_eq!((end.stopped, end.reason), (true, Reason::Exited));
+
+    let mut pods = Pods::default();
+    pods.insert(pod("driver", "driver", &json!({"phase": "Pending"})));
+    pods.remove_missing("driver");
+    assert_eq!(end_of(&record(true), &pods).reason, Reason::NotStarted);
+}
+
+#[test]
+fn an_unseen_driver_has_not_ended() {
+    let (status, actions) = assess(&record(false), &Pods::default(), Timestamp::UNIX_EPOCH);
+    assert_eq!((status.phase, actions), (Phase::Pending, Vec::new()));
+}
+
+/// A stream with dynamic allocation starts any number of executors in its life.
+#[test]
+fn the_memory_of_ended_executors_is_bounded() {
+    let mut pods = Pods::default();
+    for number in 0..MAX_GONE_EXECUTORS + 10 {
+        pods.remove(pod("executor", &format!("e-{number}"), &json!({"phase": "Succeeded"})));
+    }
+    assert_eq!(pods.gone_executors.len(), MAX_GONE_EXECUTORS);
+    // A list that is older than a deletion does not bring the pod back.
+    let last = pod("executor", &format!("e-{}", MAX_GONE_EXECUTORS + 9), &json!({"phase": "Running"}));
+    pods.insert(last);
+    assert!(pods.is_empty());
+}
+
+#[test]
+fn a_driver_that_ends_well_while_it_is_evicted_is_reported_as_evicted() {
+    let ended = json!({"terminated": {"exitCode": 0, "finishedAt": "2026-01-01T00:00:00Z"}});
+    let evicted = json!({"phase": "Succeeded", "containerStatuses": [{
+        "name": "spark-kubernetes-driver", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": ended,
+    }], "conditions": [{
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "node drain",
+    }]});
+    let mut pods = Pods::default();
+    pods.insert(pod("driver", "driver", &evicted));
+    let end = end_of(&record(false), &pods);
+    assert_eq!((end.succeeded, end.exit_code, end.reason), (true, Some(0), Reason::Evicted));
+    assert!(end.is_of_node() && end.evidence[0].text.contains("node drain"), "{end:?}");
+}

@@ -1,0 +1,75 @@
+//! The target of a call, which the other layers get as an extension of the request.
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use tonic::{Code, Status};
+
+use crate::error::ServiceError;
+
+/// The interface and the service that a call is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) interface: Interface,
+    /// The name of the gRPC service, or `http`.
+    pub(super) service: &'static str,
+}
+
+/// The interface that answers a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interface {
+    Grpc,
+    Rest,
+}
+
+/// Adds the [`Target`] to a request. `names` are those of the gRPC services.
+pub(super) fn add(mut request: Request, names: &[&'static str]) -> Request {
+    let path = request.uri().path();
+    let target = if is_grpc(request.headers()) {
+        let service = names.iter().copied().find(|name| is_call_of(path, name)).unwrap_or("unknown");
+        Target { interface: Interface::Grpc, service }
+    } else {
+        Target { interface: Interface::Rest, service: "http" }
+    };
+    request.extensions_mut().insert(target);
+    request
+}
+
+impl Target {
+    /// Returns the response that rejects the call.
+    pub(super) fn reject(self, code: Code, reason: &'static str, message: impl Into<String>) -> Response {
+        let error = ServiceError::new(code, domain(self.service), reason, message);
+        match self.interface {
+            Interface::Grpc => Status::from(error).into_http(),
+            Interface::Rest => error.into_response(),
+        }
+    }
+}
+
+/// Returns true if a path is that of a call of a gRPC service.
+pub(super) fn is_call_of(path: &str, service: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|rest| rest.strip_prefix(service))
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Returns the protocol of a service, which defines the reasons of its errors.
+fn domain(service: &'static str) -> &'static str {
+    service.rsplit_once('.').map_or("dcp", |(package, _)| package)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domain_is_the_package_of_a_service() {
+        assert_eq!(domain("dcp.control.v1.Control"), "dcp.control.v1");
+        assert_eq!(domain("http"), "dcp");
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the backend `kubernetes` with a real cluster.
+
+mod cluster;
