@@ -92,7 +92,7 @@ async fn submit(
     call: Call,
     body: Body,
 ) -> Result<Response, ServiceError> {
-    let by = call.by.clone();
+    let by = call.caller.name.to_string();
     let request = offload(body.len(), move || body.parse::<Submit>()?.by(by)).await?;
     let submitted = runner.submit(request).await?;
     let id = submitted.record.id();
@@ -160,7 +160,7 @@ async fn cancel(
     call: Call,
     Job { id }: Job,
 ) -> Result<Response, ServiceError> {
-    Ok(json(&Execution::from(runner.cancel(&id, &call.by).await?)))
+    Ok(json(&Execution::from(runner.cancel(&id, &call.caller.name).await?)))
 }
 
 /// Returns the log of a job's driver

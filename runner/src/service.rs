@@ -55,7 +55,7 @@ impl runner_server::Runner for Service {
     type ResultStream = PartStream<proto::ResultResponse>;
 
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> GrpcResult<proto::SubmitResponse> {
-        let by = caller(&request)?;
+        let by = Caller::of(&request)?.name.to_string();
         let noted = request.extensions().get::<CallNotes>().cloned();
         let (message, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
         let read =
@@ -75,7 +75,7 @@ impl runner_server::Runner for Service {
 
     async fn cancel(&self, request: Request<proto::CancelRequest>) -> GrpcResult<proto::CancelResponse> {
         let id = execution_id(&request, &request.get_ref().id)?;
-        let by = caller(&request)?;
+        let by = Caller::of(&request)?.name.to_string();
         let record = self.runner.cancel(&id, &by).await?;
         Ok(Response::new(proto::CancelResponse { execution: Some(wire::record(&record)) }))
     }
@@ -180,11 +180,6 @@ fn definition_bytes(message: &proto::SubmitRequest) -> usize {
     };
     let checkpoint = message.streaming.as_ref().and_then(|it| it.checkpoint.as_ref());
     definition + checkpoint.map_or(0, String::len)
-}
-
-fn caller<T>(request: &Request<T>) -> Result<String, Status> {
-    let caller = request.extensions().get::<Caller>().map(|Caller(name)| name.clone());
-    caller.ok_or_else(|| Status::internal("it is not known who calls"))
 }
 
 /// Parses the id of a request's execution, and notes it for the log.

@@ -1,122 +1,163 @@
-//! Access control: tokens, and the names of their holders.
+//! Access control: the credentials that are accepted over TCP, and the callers that they identify.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{Method, Request};
-use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
 
-use crate::Error;
 use crate::caller::{Caller, hash};
 use crate::login::Login;
+use crate::policy::Policy;
+use crate::tokens::Tokens;
+use crate::verifier::{Rejection, Verified, Verifier};
 
-/// Shorter tokens can be guessed.
-const MIN_TOKEN_LENGTH: usize = 16;
+/// Maximum number of verified tokens that are cached, and of rejected ones.
+const MAX_CACHED: usize = 10_000;
+/// Lifetime of a cached rejection.
+const REJECTION_LIFETIME: Duration = Duration::from_secs(10);
+/// Longer tokens are rejected. A token of a provider has some kilobytes.
+const MAX_TOKEN_BYTES: usize = 16 << 10;
 
-/// The credentials that are accepted over TCP.
-#[derive(Debug, Clone)]
+/// The credentials that are accepted over TCP. Clones share the caches.
+#[derive(Clone)]
 pub struct Access {
-    tokens: Tokens,
+    verifiers: Vec<Arc<dyn Verifier>>,
     /// Signs in browsers, which can't send a token.
     login: Option<Login>,
+    /// The policy for callers who are not unrestricted. Without it, they may do nothing.
+    policy: Option<watch::Receiver<Arc<Policy>>>,
+    /// Callers by the hashes of their tokens, until a time. The two caches are apart, so that wrong tokens do not remove
+    /// right ones.
+    verified: Arc<Cache<[u8; 32], (Caller, Option<Instant>)>>,
+    rejected: Arc<Cache<[u8; 32], (String, Instant)>>,
+}
+
+/// The credential of a request.
+pub(crate) enum Given {
+    Token(String),
+    /// The session of a browser, with its caller.
+    Session(Caller),
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("verifiers", &self.verifiers)
+            .field("login", &self.login)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<Tokens> for Access {
     fn from(tokens: Tokens) -> Self {
-        Self { tokens, login: None }
-    }
-}
-
-/// A token and the name of its holder.
-#[derive(Clone)]
-pub struct Token {
-    pub name: String,
-    pub token: String,
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// All accepted tokens. Only their hashes are stored.
-#[derive(Clone)]
-pub struct Tokens(Arc<[(String, [u8; 32])]>);
-
-impl fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
-    }
-}
-
-impl Tokens {
-    pub fn new(tokens: &[Token]) -> Result<Self, Error> {
-        if tokens.is_empty() {
-            return Err(Error::Tokens(
-                "there is no token, so that nobody could come in: give at least one".to_owned(),
-            ));
-        }
-        let hashed = tokens.iter().map(|Token { name, token }| {
-            if name.is_empty() || name.len() > 200 || name.contains(char::is_control) {
-                return Err(Error::Tokens(
-                    "the holder of each token needs a name, of at most 200 bytes".to_owned(),
-                ));
-            }
-            if token.len() < MIN_TOKEN_LENGTH || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                let rule = format!(
-                    "use at least {MIN_TOKEN_LENGTH} visible ASCII characters, such as `openssl rand -hex 32` makes"
-                );
-                return Err(Error::Tokens(format!("the token of `{name}` can't be used: {rule}")));
-            }
-            Ok((name.clone(), hash(token.as_bytes())))
-        });
-        Ok(Self(hashed.collect::<Result<_, _>>()?))
-    }
-
-    /// Returns the name of a token's holder. It compares the hash with all known hashes, so that its time does not
-    /// depend on the token.
-    fn holder(&self, token: &[u8]) -> Option<&str> {
-        let given = hash(token);
-        let mut found = u64::MAX;
-        for (index, (_, known)) in (0_u64..).zip(self.0.iter()) {
-            let same: Choice = given.ct_eq(known);
-            found.conditional_assign(&index, same);
-        }
-        let (name, _) = self.0.get(usize::try_from(found).ok()?)?;
-        Some(name)
+        Self::new(vec![Arc::new(tokens)])
     }
 }
 
 impl Access {
+    /// Creates an access for the holders of tokens. Each token is verified by the first verifier that knows its kind.
+    pub fn new(verifiers: Vec<Arc<dyn Verifier>>) -> Self {
+        let (verified, rejected) = (Arc::new(Cache::new(MAX_CACHED)), Arc::new(Cache::new(MAX_CACHED)));
+        Self { verifiers, login: None, policy: None, verified, rejected }
+    }
+
     #[must_use]
     pub fn with_login(self, login: Login) -> Self {
         Self { login: Some(login), ..self }
+    }
+
+    /// Sets the policy. A change of it is in force for the next call.
+    #[must_use]
+    pub fn with_policy(self, policy: watch::Receiver<Arc<Policy>>) -> Self {
+        Self { policy: Some(policy), ..self }
     }
 
     pub(crate) fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }
 
-    /// Identifies the caller by the token, or by the session of a browser.
-    pub(crate) fn caller<B>(&self, request: &Request<B>) -> Result<Caller, &'static str> {
-        let headers = request.headers();
-        let Some(header) = headers.get(AUTHORIZATION) else {
-            let session = self.login.as_ref().and_then(|login| login.caller(headers));
-            let caller = session.ok_or("a token is needed: send `authorization: Bearer <token>`")?;
-            if !is_same_origin(request) {
-                return Err("a session is for pages of this server, at a loopback address, only");
+    /// Returns the credential of a request.
+    pub(crate) fn given<B>(&self, request: &Request<B>) -> Result<Given, Rejection> {
+        match request.headers().get(AUTHORIZATION) {
+            Some(header) => {
+                let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+                let token = token.ok_or_else(|| invalid("`authorization` has to be `Bearer <token>`"))?;
+                Ok(Given::Token(token.to_owned()))
             }
-            return Ok(caller);
-        };
-        let token = header.as_bytes().strip_prefix(b"Bearer ");
-        let token = token.ok_or("`authorization` has to be `Bearer <token>`")?;
-        let name = self.tokens.holder(token).ok_or("the token is unknown")?;
-        Ok(Caller(name.to_owned()))
+            None => Ok(Given::Session(self.session(request.headers(), is_same_origin(request))?)),
+        }
     }
+
+    /// Returns the caller that a credential identifies.
+    pub(crate) async fn caller(&self, given: Given) -> Result<Caller, Rejection> {
+        let caller = match given {
+            Given::Token(token) => self.holder(&token).await?,
+            Given::Session(caller) => caller,
+        };
+        Ok(match &self.policy {
+            Some(policy) => caller.with_policy(&policy.borrow()),
+            None => caller,
+        })
+    }
+
+    fn session(&self, headers: &HeaderMap, is_same_origin: bool) -> Result<Caller, Rejection> {
+        let session = self.login.as_ref().and_then(|login| login.caller(headers));
+        let caller =
+            session.ok_or_else(|| invalid("a token is needed: send `authorization: Bearer <token>`"))?;
+        if !is_same_origin {
+            return Err(invalid("a session is for pages of this server, at a loopback address, only"));
+        }
+        Ok(caller)
+    }
+
+    /// Returns the holder of a token, from the cache if possible.
+    async fn holder(&self, token: &str) -> Result<Caller, Rejection> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(invalid("the token is too long"));
+        }
+        let (key, now) = (hash(token.as_bytes()), Instant::now());
+        if let Some((caller, end)) = self.verified.get(&key)
+            && end.is_none_or(|end| now < end)
+        {
+            return Ok(caller);
+        }
+        if let Some((why, end)) = self.rejected.get(&key)
+            && now < end
+        {
+            return Err(Rejection::Invalid(why));
+        }
+        let verified = self.verify(token).await;
+        match &verified {
+            Ok(Verified { caller, lifetime }) => {
+                self.verified.insert(key, (caller.clone(), now.checked_add(*lifetime)));
+            }
+            Err(Rejection::Invalid(why)) => {
+                self.rejected.insert(key, (why.clone(), now + REJECTION_LIFETIME));
+            }
+            Err(Rejection::Unavailable(_)) => {}
+        }
+        verified.map(|it| it.caller)
+    }
+
+    async fn verify(&self, token: &str) -> Result<Verified, Rejection> {
+        for verifier in &self.verifiers {
+            if let Some(verified) = verifier.verify(token).await? {
+                return Ok(verified);
+            }
+        }
+        Err(invalid("the token is unknown"))
+    }
+}
+
+fn invalid(why: &str) -> Rejection {
+    Rejection::Invalid(why.to_owned())
 }
 
 /// Returns true if a browser sends a request for a page of this server. A page of another server names its own
@@ -159,31 +200,10 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
-
-    #[test]
-    fn token_matches_only_as_a_whole_and_is_not_in_debug_output() {
-        let token = |name: &str, token: &str| Token { name: name.to_owned(), token: token.to_owned() };
-        let list = [token("ada", "0123456789abcdef-ada"), token("bob", "0123456789abcdef-bob")];
-        let tokens = Tokens::new(&list).unwrap();
-        assert_eq!(tokens.holder(b"0123456789abcdef-ada"), Some("ada"));
-        assert_eq!(tokens.holder(b"0123456789abcdef-bob"), Some("bob"));
-        for wrong in [&b""[..], b"0123456789abcdef", b"0123456789abcdef-adaa", b"0123456789abcdef-Ada"] {
-            assert_eq!(tokens.holder(wrong), None);
-        }
-        let shown = format!("{list:?} {tokens:?}");
-        assert!(shown.contains("ada") && !shown.contains("0123"), "{shown}");
-    }
-
-    #[test]
-    fn weak_or_nameless_tokens_are_rejected_without_quoting_them() {
-        for (name, token) in [("ada", "short-secret"), ("ada", "0123456789 abcdef"), ("", "0123456789abcdef")]
-        {
-            let error = Tokens::new(&[Token { name: name.to_owned(), token: token.to_owned() }]).unwrap_err();
-            assert!(!error.to_string().contains(token), "{error}");
-        }
-        assert!(Tokens::new(&[]).is_err());
-    }
+    use crate::tokens::Token;
 
     #[test]
     fn sessions_are_for_pages_of_this_server_only() {
@@ -197,7 +217,11 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(name, *value);
             }
-            access.caller(&request.body(()).unwrap()).is_ok_and(|caller| caller == Caller("ada".to_owned()))
+            let request = request.body(()).unwrap();
+            let caller = access
+                .given(&request)
+                .and_then(|given| access.caller(given).now_or_never().expect("nothing is waited for"));
+            caller.is_ok_and(|caller| &*caller.name == "ada")
         };
         for host in
             ["localhost:7420", "LOCALHOST", "127.0.0.1:1", "127.8.9.1", "[::1]:7", "[::ffff:127.0.0.1]"]

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceBuilder;
 
-use crate::caller::Caller;
+use crate::caller::{Caller, Credential};
 use crate::layers::{Authentication, Stack};
 use crate::usage::{Peers, Usage};
 use crate::{Error, Limits, Listeners};
@@ -185,7 +185,8 @@ impl ConnectionHandler {
         let is_owner = |peer: UCred| peer.uid() == 0 || peer.uid() == geteuid().as_raw();
         if stream.peer_cred().is_ok_and(is_owner) {
             let deadline = Instant::now() + self.head;
-            self.serve_http(stream, Authentication::PeerCredentials(Caller(name)), deadline).await;
+            let caller = Caller::unrestricted(&name, Credential::Process);
+            self.serve_http(stream, Authentication::PeerCredentials(caller), deadline).await;
         }
     }
 

@@ -14,10 +14,13 @@ mod layers;
 mod log;
 mod login;
 mod offload;
+pub mod policy;
 mod ready;
 pub mod rest;
 mod services;
+mod tokens;
 mod usage;
+mod verifier;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -28,14 +31,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-pub use access::{Access, Token, Tokens};
-pub use caller::Caller;
+pub use access::Access;
+pub use caller::{Caller, Credential, Denied};
 pub use connection::Tls;
 pub use error::ServiceError;
 pub use log::{Call, CallNotes, Log};
 pub use login::{Login, generate_secret};
 pub use offload::offload;
 pub use services::Services;
+pub use tokens::{Token, Tokens};
+pub use verifier::{Rejection, Verified, Verifier};
 
 use connection::ConnectionHandler;
 use health::Health;

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use subtle::ConstantTimeEq as _;
 
-use crate::caller::{Caller, hash};
+use crate::caller::{Caller, Credential, hash};
 
 /// Lifetime of a link, and of a session.
 const LINK_LIFETIME: Duration = Duration::from_mins(10);
@@ -78,7 +78,7 @@ impl Login {
         let is_known = given
             .take(MAX_SESSIONS)
             .any(|value| sessions.iter().any(|stored| stored.matches(value.as_bytes())));
-        is_known.then(|| Caller(self.0.name.to_string()))
+        is_known.then(|| Caller::unrestricted(&self.0.name, Credential::Session))
     }
 }
 
@@ -121,7 +121,8 @@ mod tests {
         assert!(login.begin_session(code.as_bytes(), 1, true).is_none());
         let caller = |cookie: &str| login.caller(&HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]));
         let session = cookie.split_once(';').unwrap().0;
-        assert_eq!(caller(&format!("a=b; dcp-session-2=x; {session}")), Some(Caller("ada".to_owned())));
+        let expected = Caller::unrestricted("ada", Credential::Session);
+        assert_eq!(caller(&format!("a=b; dcp-session-2=x; {session}")), Some(expected));
         assert_eq!((caller("dcp-session-1="), caller(&session[..session.len() - 1])), (None, None));
         assert!(!format!("{login:?}").contains(&code));
     }

@@ -32,7 +32,7 @@ pub(super) async fn complete(
 ) -> Result<Response, ServiceError> {
     let (scope, new) = offload(body.len(), move || body.parse::<Complete>()?.split()).await?;
     let scope = scope.noted(&call);
-    let completions = plane.assets.complete(&scope, &new, &call.by, (plane.clock)()).await?;
+    let completions = plane.assets.complete(&scope, &new, &call.caller.name, (plane.clock)()).await?;
     Ok(json(&Reported { completions: completions.into_iter().map(Into::into).collect() }))
 }
 

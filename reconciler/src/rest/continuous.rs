@@ -125,8 +125,8 @@ async fn request(
 ) -> Result<Response, ServiceError> {
     let JobAddress { scope, address } = body.parse()?;
     let (scope, address, at) = (scope.noted(&call), address.0, (plane.clock)());
-    plane.jobs.request(&scope, &address, request, &call.by, at).await?;
-    Ok(json(&JobRequest::new(&scope, &address, request, call.by, at)))
+    plane.jobs.request(&scope, &address, request, &call.caller.name, at).await?;
+    Ok(json(&JobRequest::new(&scope, &address, request, call.caller.name.to_string(), at)))
 }
 
 /// Lists the last decisions about a continuous job, the newest first

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::read_scope;
 use crate::assets::Assets as AssetStore;
-use crate::wire::{assets as wire, error};
+use crate::wire::assets as wire;
 
 /// Assets in one message.
 const ASSETS_PER_MESSAGE: usize = 500;
@@ -32,8 +32,7 @@ impl assets_server::Assets for AssetsService {
         &self,
         request: Request<proto::CompleteRequest>,
     ) -> GrpcResult<proto::CompleteResponse> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
+        let by = Caller::of(&request)?.name.to_string();
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let new = wire::read_new_completions(request.into_inner());
         let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await?;

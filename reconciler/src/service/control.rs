@@ -18,7 +18,7 @@ use super::request::{at_most, invalid, read_scope};
 use super::{Limits, commit};
 use crate::registry::Registry;
 use crate::state::{Head, State};
-use crate::wire::{self, error};
+use crate::wire;
 
 /// Entries in one message of a state.
 const ENTRIES_PER_MESSAGE: usize = 2_000;
@@ -96,8 +96,7 @@ impl control_server::Control for ControlService {
     }
 
     async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> GrpcResult<CommitResponse> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
+        let by = Caller::of(&request)?.name.to_string();
         let notes = request.extensions().get::<CallNotes>().cloned().unwrap_or_default();
         let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
         notes.subject(scope.as_str());

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::{invalid, read_scope};
 use crate::reconcile::ContinuousJobs;
-use crate::wire::{error, job_status, jobs as wire};
+use crate::wire::{job_status, jobs as wire};
 
 /// Jobs in one message.
 const JOBS_PER_MESSAGE: usize = 500;
@@ -50,8 +50,7 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
         &self,
         request: Request<proto::RequestJobRequest>,
     ) -> GrpcResult<proto::RequestJobResponse> {
-        let caller = request.extensions().get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| error::unauthenticated("nobody is known to call"))?;
+        let by = Caller::of(&request)?.name.to_string();
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let ask = wire::read_request(request.get_ref().request).map_err(invalid)?;

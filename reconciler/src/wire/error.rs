@@ -37,10 +37,6 @@ pub(crate) fn too_large(message: String) -> Status {
     ServiceError::new(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message).into()
 }
 
-pub(crate) fn unauthenticated(message: &str) -> Status {
-    ServiceError::new(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message).into()
-}
-
 /// Reads the error that a control plane sent.
 impl From<ServiceError> for Error {
     fn from(error: ServiceError) -> Self {

@@ -8,6 +8,7 @@ use tonic::Code;
 use super::target::Target;
 use crate::access::Access;
 use crate::caller::Caller;
+use crate::verifier::Rejection;
 
 /// The way in which the callers of a connection are authenticated.
 #[derive(Debug, Clone)]
@@ -28,10 +29,16 @@ pub(super) async fn identify(
 ) -> Result<Response, Response> {
     let caller = match (authentication, access) {
         (Authentication::PeerCredentials(caller), _) => Ok(caller),
-        (Authentication::Token, Some(access)) => access.caller(&request),
-        (Authentication::Token, None) => Err("this server has no tokens"),
+        (Authentication::Token, Some(access)) => match access.given(&request) {
+            Ok(given) => access.caller(given).await,
+            Err(rejection) => Err(rejection),
+        },
+        (Authentication::Token, None) => Err(Rejection::Invalid("this server has no tokens".to_owned())),
     };
-    let caller = caller.map_err(|why| target.reject(Code::Unauthenticated, "UNAUTHENTICATED", why))?;
+    let caller = caller.map_err(|why| match why {
+        Rejection::Invalid(why) => target.reject(Code::Unauthenticated, "UNAUTHENTICATED", why),
+        Rejection::Unavailable(why) => target.reject(Code::Unavailable, "UNAVAILABLE", why),
+    })?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

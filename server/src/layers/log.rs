@@ -45,8 +45,8 @@ pub(super) async fn follow(
 /// Notes the caller of a request for the log.
 pub(super) fn note_caller(request: Request) -> Request {
     let extensions = request.extensions();
-    if let (Some(Caller(name)), Some(notes)) = (extensions.get(), extensions.get::<CallNotes>()) {
-        notes.by(name);
+    if let (Some(caller), Some(notes)) = (extensions.get::<Caller>(), extensions.get::<CallNotes>()) {
+        notes.by(&caller.name);
     }
     request
 }

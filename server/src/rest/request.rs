@@ -14,7 +14,7 @@ use crate::{CallNotes, Caller, ServiceError};
 /// The caller, and the call's entry in the log.
 #[derive(Debug)]
 pub struct Call {
-    pub by: String,
+    pub caller: Caller,
     notes: CallNotes,
 }
 
@@ -30,8 +30,8 @@ impl<S: Interface> FromRequestParts<S> for Call {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ServiceError> {
         let caller = parts.extensions.get::<Caller>().cloned();
-        let Caller(by) = caller.ok_or_else(|| error::missing_caller(S::DOMAIN))?;
-        Ok(Self { by, notes: parts.extensions.get::<CallNotes>().cloned().unwrap_or_default() })
+        let caller = caller.ok_or_else(|| error::missing_caller(S::DOMAIN))?;
+        Ok(Self { caller, notes: parts.extensions.get::<CallNotes>().cloned().unwrap_or_default() })
     }
 }
 

@@ -69,7 +69,7 @@ impl UnaryService<()> for Unary {
     fn call(&mut self, request: tonic::Request<()>) -> Self::Future {
         let (gate, slow) = (Arc::clone(&self.gate), self.slow);
         Box::pin(async move {
-            let Caller(name) = request.extensions().get::<Caller>().expect("somebody calls").clone();
+            let name = Caller::of(&request).expect("somebody calls").name.clone();
             request.extensions().get::<CallNotes>().expect("there is a log").subject(format!("of {name}"));
             if slow {
                 gate.acquire().await.expect("it is never closed").forget();
@@ -80,9 +80,9 @@ impl UnaryService<()> for Unary {
 }
 
 pub(crate) fn router(gate: Arc<Semaphore>) -> axum::Router {
-    let who = |Extension(Caller(name)): Extension<Caller>, Extension(notes): Extension<CallNotes>| async move {
+    let who = |Extension(caller): Extension<Caller>, Extension(notes): Extension<CallNotes>| async move {
         notes.subject("who");
-        name
+        caller.name.to_string()
     };
     let slow = |State(gate): State<Arc<Semaphore>>| async move {
         gate.acquire().await.expect("it is never closed").forget();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     LONG_TIMEOUT, application, name, resources, unique, wait_for_end, wait_for_object, wait_for_obstacle,
-    wait_until, wait_until_running,
+    wait_until_running,
 };
 
 const FINALIZER: &str = "sparkapplications.spark.apache.org/finalizer";

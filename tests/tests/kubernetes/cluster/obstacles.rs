@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dcp_gateway::{
-    Change, Compute as _, Error, Evidence, Phase, Reason, Source, SparkApplication, WatchEvent,
+    Change, Compute as _, Error, Evidence, Phase, Reason, Source, SparkApplication, Status, WatchEvent,
 };
 use dcp_tests::cluster::{TestCluster, parsed};
 use futures_util::StreamExt as _;

@@ -12,8 +12,8 @@ use kube::api::{EvictParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use super::{
-    LONG_TIMEOUT, application, name, set, unique, wait_for_end, wait_for_obstacle, wait_until,
-    wait_until_gone, wait_until_running, with_template,
+    LONG_TIMEOUT, application, name, set, unique, wait_for_end, wait_for_obstacle, wait_until_gone,
+    wait_until_running, with_template,
 };
 
 /// The gate that Kueue puts on pods.
