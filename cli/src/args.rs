@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access;
 mod apply;
 mod assets;
 mod clusters;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
+pub(crate) use access::*;
 pub(crate) use apply::*;
 pub(crate) use assets::*;
 pub(crate) use clusters::*;
@@ -151,6 +153,12 @@ pub(crate) enum Command {
     /// Run a part of dcp as a service
     #[command(after_help = SERVE)]
     Serve(Serve),
+    /// Test a policy, which gives callers of a service their roles
+    #[command(after_help = POLICY)]
+    Policy(PolicyArgs),
+    /// Create, list and revoke tokens for callers of a service
+    #[command(after_help = TOKEN)]
+    Token(TokenArgs),
     /// Show which datasets the workloads read, write and wait for
     #[command(after_help = GRAPH)]
     Graph(Graph),

@@ -1,14 +1,10 @@
 //! The clusters of a file, as one backend. The file is read again when it has changed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use dcp_compiler::compile::{Compilation, PROJECT_FILE};
-use dcp_compiler::source::SourceFile;
 use dcp_gateway::clusters::{Bindings, Clusters, Member, OrphanAction, Orphans, Properties};
 use dcp_gateway::kubernetes::{self, Allow, Kubernetes, Namespaces, Queue, QueueKind, Settings};
 use dcp_model::clusters::{self as model, Cluster};
@@ -17,14 +13,9 @@ use dcp_workspace::project::Outcome;
 use jiff::Timestamp;
 
 use crate::failure::Failure;
+use crate::operator_file::{self, CHECK_INTERVAL, load, print, unusable};
 use crate::out::Console;
-use crate::render::{self, Report, sanitize};
-
-/// Interval at which the file is checked for changes.
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Maximum size of a file; a longer one ends in the middle, and is rejected.
-const MAX_BYTES: u64 = 16 << 20;
+use crate::render::sanitize;
 
 /// The only kind that the file has, as its diagnostics hold.
 pub(crate) const KIND: &str = "kubernetes";
@@ -84,11 +75,7 @@ impl ClustersFile {
     }
 
     async fn reload(&mut self, text: &[u8], clusters: &Clusters) -> Result<(), Failure> {
-        let (declared, outcome) = read(&self.path, text)?;
-        let first = outcome.compilation.diagnostics.iter().find(|it| it.is_error());
-        let declared = declared.ok_or_else(|| {
-            Failure::new(first.map_or("it can't be used".to_owned(), |it| it.message.clone()))
-        })?;
+        let declared = operator_file::changed(read(&self.path, text)?)?;
         clusters.replace(self.connect(&declared).await?);
         Ok(())
     }
@@ -140,10 +127,6 @@ pub(crate) async fn open_one(
     Ok((backend(name, cluster, path, None).await?, cluster.clone()))
 }
 
-fn unusable(path: &Path) -> Failure {
-    Failure::new(format!("`{}` can't be used", path.display()))
-}
-
 fn find<'d>(declared: &'d model::Clusters, name: &str, path: &Path) -> Result<&'d Cluster, Failure> {
     let found = declared.clusters.iter().find(|(known, _)| known.as_str() == name);
     found.map(|(_, cluster)| cluster).ok_or_else(|| {
@@ -176,35 +159,9 @@ async fn backend(
     }
 }
 
-/// Prints the diagnostics of a file.
-fn print(outcome: &Outcome, console: &mut Console) -> Result<(), Failure> {
-    let report = Report { outcome, root: Path::new("."), quiet: console.quiet, deny_warnings: false };
-    let look = console.err.look;
-    render::write_diagnostics(&report, look, &mut console.err)?;
-    Ok(())
-}
-
-fn load(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(MAX_BYTES).read_to_end(&mut text)?;
-    Ok(text)
-}
-
 /// Reads the text of a file of clusters.
 fn read(path: &Path, text: &[u8]) -> Result<(Option<model::Clusters>, Outcome), Failure> {
-    let shown = path.display().to_string();
-    let text = std::str::from_utf8(text).map_err(|_| Failure::new(format!("`{shown}` is not UTF-8")))?;
-    let (declared, diagnostics) = dcp_compiler::clusters::read(PROJECT_FILE, &shown, text);
-    let source = SourceFile { path: shown.into(), text: text.into() };
-    let compilation = Compilation::of_project(source, diagnostics);
-    let outcome = Outcome {
-        compilation,
-        files: 0,
-        stopped: declared.is_none(),
-        timings: dcp_workspace::project::Timings::default(),
-        fresh: Vec::new(),
-    };
-    Ok((declared, outcome))
+    operator_file::read(path, text, dcp_compiler::clusters::read)
 }
 
 /// Returns true if two declarations differ only in what decides about new applications.

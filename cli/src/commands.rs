@@ -17,6 +17,7 @@ mod history;
 mod init;
 mod logs;
 mod plan;
+mod policy;
 mod request;
 mod result;
 mod rollback;
@@ -27,6 +28,7 @@ mod serve;
 mod show;
 mod status;
 mod supervise;
+mod token;
 mod up;
 mod validate;
 
@@ -64,6 +66,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),
         Command::Serve(args) => serve::run(args, console),
+        Command::Policy(args) => policy::run(args, console),
+        Command::Token(args) => token::run(args, project, console),
         Command::Graph(args) => graph::run(args, project, console),
         Command::Schema(args) => schema::run(args, console),
         Command::Fmt(args) => fmt::run(args, project, console),

@@ -13,6 +13,7 @@ pub mod engine;
 pub mod graph;
 mod lower;
 pub mod place;
+pub mod policy;
 pub mod project;
 pub mod schema;
 pub mod source;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use dcp_proto::gateway::v1 as proto;
 use dcp_proto::gateway::v1::clusters_server::{self, ClustersServer};
 use dcp_proto::gateway::v1::gateway_server::{self, GatewayServer};
-use dcp_server::{CallNotes, Services, offload};
+use dcp_server::policy::{Resource, Role};
+use dcp_server::{CallNotes, Caller, ServiceError, Services, offload};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use tokio::sync::watch;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::clusters::{Clusters, Report};
 use crate::compute::{Compute, Log};
@@ -61,9 +62,25 @@ pub fn add_guarded(
 ) -> Services {
     let server = GatewayServer::new(GatewayService { compute, stopping })
         .max_decoding_message_size(wire::MAX_REQUEST_BYTES);
-    services
-        .streaming(&STREAMING_CALLS)
-        .with(InterceptedService::new(server, wire::control_plane::Guard(control_plane)))
+    services.streaming(&STREAMING_CALLS).with(InterceptedService::new(
+        InterceptedService::new(server, wire::control_plane::Guard(control_plane)),
+        authorize,
+    ))
+}
+
+/// Rejects calls of others than Runners. A Runner has checked who may submit to a domain.
+fn authorize(request: Request<()>) -> std::result::Result<Request<()>, Status> {
+    let caller = Caller::of(&request)?;
+    let authorized = caller.authorize(Role::Developer, Resource::EVERYTHING);
+    if let Err(why) = authorized {
+        let why = why.message(caller, Role::Developer, Resource::EVERYTHING);
+        return Err(denied(format!("a Gateway is for Runners: {why}")));
+    }
+    Ok(request)
+}
+
+fn denied(message: String) -> Status {
+    ServiceError::new(Code::PermissionDenied, wire::error::DOMAIN, "DENIED", message).into()
 }
 
 /// Adds the description of clusters to the services.
@@ -165,8 +182,13 @@ impl gateway_server::Gateway for GatewayService {
 
 #[tonic::async_trait]
 impl clusters_server::Clusters for ClusterSource {
-    async fn list(&self, _request: Request<proto::ListRequest>) -> GrpcResult<proto::ListResponse> {
-        Ok(Response::new(wire::report(self.report().await?)))
+    async fn list(&self, request: Request<proto::ListRequest>) -> GrpcResult<proto::ListResponse> {
+        let caller = Caller::of(&request)?;
+        caller.require_role().map_err(denied)?;
+        let visible = caller.visible();
+        let mut report = self.report().await?;
+        report.routings.retain(|routing| visible.includes_domain(&routing.domain));
+        Ok(Response::new(wire::report(report)))
     }
 }
 

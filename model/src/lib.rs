@@ -8,6 +8,7 @@ pub mod dag;
 pub mod dataset;
 pub mod diag;
 pub mod manifest;
+pub mod policy;
 pub mod primitive;
 pub mod reference;
 pub mod secrets;

@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod assets;
 pub mod drift;
+mod guarded;
 pub mod plan;
 pub mod publish;
 pub mod reconcile;

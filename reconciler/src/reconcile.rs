@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Condition, Decision, Effect, decide};
+pub(crate) use jobs::not_applied;
 pub use jobs::{ContinuousJobs, LocalJobs, Request};
 
 pub use reconciler::{Log, Reconciler};

@@ -3,10 +3,12 @@
 //! A registry holds independent scopes: each target of a project is one. Each scope has a head, which moves only by a
 //! commit against that head. There are no locks that a crash could leave behind.
 
-mod check;
+pub(crate) mod check;
 pub mod memory;
 pub mod remote;
 pub mod sql;
+
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use dcp_model::primitive::{Address, Fingerprint};
@@ -55,6 +57,12 @@ pub trait Registry: std::fmt::Debug + Send + Sync {
 
     /// Returns the texts of bodies, in the order of the fingerprints.
     async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>>;
+
+    /// Returns the domains of the addresses that ever had a body, for each fingerprint. A control plane decides by them
+    /// who may read a body. A client does not need them.
+    async fn domains(&self, _: &Scope, _: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
+        Err(Error::Denied("only a control plane knows the domains of bodies".to_owned()))
+    }
 
     /// Returns all revisions of an address, newest first.
     async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>>;

@@ -14,7 +14,10 @@ mod response;
 
 use std::sync::Arc;
 
-use dcp_server::rest::{Api, Interface};
+use axum::extract::FromRequestParts;
+use dcp_server::ServiceError;
+use dcp_server::rest::{Api, Call, Interface};
+use http::request::Parts;
 use jiff::Timestamp;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
@@ -22,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::assets::Assets;
+use crate::guarded::Protected;
 use crate::reconcile::ContinuousJobs;
 use crate::registry::Registry;
 use crate::wire::error::DOMAIN;
@@ -36,8 +40,31 @@ pub struct ControlPlane {
     pub clock: fn() -> Timestamp,
 }
 
-impl Interface for ControlPlane {
+/// A control plane that is used as its callers only.
+#[derive(Debug, Clone)]
+struct Served(ControlPlane);
+
+impl Interface for Served {
     const DOMAIN: &'static str = DOMAIN;
+}
+
+/// The control plane as the caller of a request may use it.
+#[derive(Debug)]
+struct Used(ControlPlane);
+
+impl FromRequestParts<Served> for Used {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, ServiceError> {
+        let caller = Call::from_request_parts(parts, served).await?.caller;
+        let ControlPlane { registry, jobs, assets, clock } = served.0.clone();
+        Ok(Self(ControlPlane {
+            registry: Arc::new(Protected::new(registry).used_by(&caller)),
+            jobs: Arc::new(Protected::new(jobs).used_by(&caller)),
+            assets: Arc::new(Protected::new(assets).used_by(&caller)),
+            clock,
+        }))
+    }
 }
 
 #[derive(utoipa::OpenApi)]
@@ -50,7 +77,7 @@ struct Tags;
 
 /// Returns the interface of a control plane.
 pub fn api(plane: ControlPlane) -> Api {
-    Api::new(routes(), document(), plane)
+    Api::new(routes(), document(), Served(plane))
 }
 
 /// Returns the part of the document.
@@ -59,7 +86,7 @@ pub fn document() -> OpenApi {
 }
 
 /// Returns the routes and their part of the document, from one list.
-fn routes() -> OpenApiRouter<ControlPlane> {
+fn routes() -> OpenApiRouter<Served> {
     OpenApiRouter::with_openapi(Tags::openapi())
         .routes(routes!(applied::applied))
         .routes(routes!(applied::revisions))

@@ -17,6 +17,7 @@ use dcp_server::Services;
 use jiff::Timestamp;
 
 use crate::assets::Assets;
+use crate::guarded::Protected;
 use crate::reconcile::ContinuousJobs;
 use crate::registry::Registry;
 use control::ControlService;
@@ -59,16 +60,16 @@ const MESSAGE_OVERHEAD: usize = 256 << 10;
 pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) -> Services {
     let Options { limits, clock } = options;
     let largest = limits.body.saturating_add(MESSAGE_OVERHEAD);
-    let control = ControlServer::new(ControlService { registry, limits, clock });
+    let control = ControlServer::new(ControlService { registry: Protected::new(registry), limits, clock });
     services.with(control.max_decoding_message_size(largest))
 }
 
 /// Adds the service of continuous jobs.
 pub fn add_jobs(services: Services, jobs: Arc<dyn ContinuousJobs>, clock: fn() -> Timestamp) -> Services {
-    services.with(ContinuousJobsServer::new(jobs::JobsService { jobs, clock }))
+    services.with(ContinuousJobsServer::new(jobs::JobsService { jobs: Protected::new(jobs), clock }))
 }
 
 /// Adds the service of assets.
 pub fn add_assets(services: Services, assets: Arc<dyn Assets>, clock: fn() -> Timestamp) -> Services {
-    services.with(AssetsServer::new(assets::AssetsService { assets, clock }))
+    services.with(AssetsServer::new(assets::AssetsService { assets: Protected::new(assets), clock }))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dcp_server::policy::Visible;
 use futures_util::stream::BoxStream;
 
 use crate::execution::{Execution, Id, Phase, Transition};
@@ -51,6 +52,8 @@ pub struct Filter {
     pub name: Option<String>,
     /// Selects executions in any phase if it is empty.
     pub phases: Vec<Phase>,
+    /// The executions that the caller may read. It is not sent: a server sets it by its policy.
+    pub visible: Visible,
 }
 
 /// A live execution that holds an exclusive key. It has few fields, because there may be very many.

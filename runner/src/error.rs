@@ -1,6 +1,7 @@
 //! Errors of a Runner.
 
 use crate::execution::Id;
+use crate::request::Reference;
 use crate::results;
 
 /// The reason why a Runner rejects or fails a call.
@@ -36,6 +37,21 @@ pub enum Error {
     /// The stored data is damaged.
     #[error("{0}")]
     Corrupt(String),
+}
+
+impl Error {
+    pub(crate) fn unknown(id: &Id) -> Self {
+        Self::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
+    }
+
+    pub(crate) fn not_applied(reference: &Reference) -> Self {
+        let Reference { scope, domain, name, fingerprint } = reference;
+        let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
+        let which = which.unwrap_or_default();
+        Self::NotFound(format!(
+            "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
+        ))
+    }
 }
 
 impl From<dcp_database::Error> for Error {

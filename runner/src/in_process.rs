@@ -312,7 +312,7 @@ impl Inner {
     /// Stops an execution for a reason, also if another Runner owns it.
     async fn stop_execution(&self, id: &Id, reason: &Event) -> Result<Record> {
         loop {
-            let mut record = self.store.get(id).await?.ok_or_else(|| not_found(id))?;
+            let mut record = self.store.get(id).await?.ok_or_else(|| Error::unknown(id))?;
             if record.execution.phase.is_final() {
                 return Ok(record);
             }
@@ -343,10 +343,6 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn not_found(id: &Id) -> Error {
-    Error::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
-}
-
 #[async_trait]
 impl Runner for InProcessRunner {
     async fn submit(&self, submit: Submit) -> Result<Submitted> {
@@ -354,7 +350,7 @@ impl Runner for InProcessRunner {
     }
 
     async fn check(&self, id: &Id) -> Result<Record> {
-        let record = self.0.store.get(id).await?.ok_or_else(|| not_found(id))?;
+        let record = self.0.store.get(id).await?.ok_or_else(|| Error::unknown(id))?;
         self.0.with_live_state(record).await
     }
 

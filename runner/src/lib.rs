@@ -16,6 +16,7 @@ mod error;
 mod event_files;
 pub mod execution;
 pub mod failure;
+mod guarded;
 pub mod in_process;
 pub mod lease;
 mod lines;

@@ -194,7 +194,7 @@ impl Runner for Remote {
     }
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
-        let Filter { scope, domain, name, phases } = filter.clone();
+        let Filter { scope, domain, name, phases, visible: _ } = filter.clone();
         let phases: Vec<i32> = phases.into_iter().map(wire::phase).collect();
         let mut page = before.map(Id::to_string).unwrap_or_default();
         let mut found = Vec::new();

@@ -12,7 +12,7 @@ mod types;
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use dcp_server::rest::{
     Api, Body, Call, CommonErrors, ErrorBody, FIRST_PIECE_TIMEOUT, Interface, KEEP_ALIVE_INTERVAL, Query,
@@ -21,11 +21,13 @@ use dcp_server::rest::{
 use dcp_server::{ServiceError, offload};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, LOCATION};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::{LogRequest, Runner};
+use crate::guarded::{Guarded, Protected};
 use crate::results::Format;
 use crate::{page, wire};
 use error::JobErrors;
@@ -37,15 +39,28 @@ pub use document::document;
 
 /// The Runner that an interface is of.
 #[derive(Debug, Clone)]
-struct Served(Arc<dyn Runner>);
+struct Served(Protected);
 
 impl Interface for Served {
     const DOMAIN: &'static str = wire::error::DOMAIN;
 }
 
+/// The Runner as the caller of a request may use it.
+#[derive(Debug)]
+struct Used(Guarded);
+
+impl FromRequestParts<Served> for Used {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, served: &Served) -> Result<Self, ServiceError> {
+        let call = Call::from_request_parts(parts, served).await?;
+        Ok(Self(served.0.used_by(&call.caller)))
+    }
+}
+
 /// Returns the interface of a Runner.
 pub fn api(runner: Arc<dyn Runner>) -> Api {
-    Api::new(routes(), document(), Served(runner))
+    Api::new(routes(), document(), Served(Protected::new(runner)))
 }
 
 /// Returns the routes and their part of the document, from one list.
@@ -87,11 +102,7 @@ fn routes() -> OpenApiRouter<Served> {
     ),
     tag = "jobs"
 )]
-async fn submit(
-    State(Served(runner)): State<Served>,
-    call: Call,
-    body: Body,
-) -> Result<Response, ServiceError> {
+async fn submit(Used(runner): Used, call: Call, body: Body) -> Result<Response, ServiceError> {
     let by = call.caller.name.to_string();
     let request = offload(body.len(), move || body.parse::<Submit>()?.by(by)).await?;
     let submitted = runner.submit(request).await?;
@@ -110,10 +121,7 @@ async fn submit(
     responses((status = 200, description = "A page of jobs", body = Page), CommonErrors),
     tag = "jobs"
 )]
-async fn list(
-    State(Served(runner)): State<Served>,
-    Query(query): Query<ListQuery>,
-) -> Result<Response, ServiceError> {
+async fn list(Used(runner): Used, Query(query): Query<ListQuery>) -> Result<Response, ServiceError> {
     let (filter, before, size) = query.split()?;
     let found = runner.list(&filter, before.as_ref(), size).await?;
     let weight = page::estimated_bytes(&found);
@@ -137,7 +145,7 @@ async fn list(
     ),
     tag = "jobs"
 )]
-async fn check(State(Served(runner)): State<Served>, Job { id }: Job) -> Result<Response, ServiceError> {
+async fn check(Used(runner): Used, Job { id }: Job) -> Result<Response, ServiceError> {
     Ok(json(&Execution::from(runner.check(&id).await?)))
 }
 
@@ -155,11 +163,7 @@ async fn check(State(Served(runner)): State<Served>, Job { id }: Job) -> Result<
     ),
     tag = "jobs"
 )]
-async fn cancel(
-    State(Served(runner)): State<Served>,
-    call: Call,
-    Job { id }: Job,
-) -> Result<Response, ServiceError> {
+async fn cancel(Used(runner): Used, call: Call, Job { id }: Job) -> Result<Response, ServiceError> {
     Ok(json(&Execution::from(runner.cancel(&id, &call.caller.name).await?)))
 }
 
@@ -180,7 +184,7 @@ async fn cancel(
     tag = "parts"
 )]
 async fn logs(
-    State(Served(runner)): State<Served>,
+    Used(runner): Used,
     Job { id }: Job,
     Query(query): Query<LogsQuery>,
     headers: HeaderMap,
@@ -213,7 +217,7 @@ async fn logs(
     tag = "parts"
 )]
 async fn steps(
-    State(Served(runner)): State<Served>,
+    Used(runner): Used,
     Job { id }: Job,
     Query(query): Query<StepsQuery>,
     headers: HeaderMap,
@@ -247,7 +251,7 @@ async fn steps(
     tag = "parts"
 )]
 async fn result(
-    State(Served(runner)): State<Served>,
+    Used(runner): Used,
     Job { id }: Job,
     Query(query): Query<ResultQuery>,
     headers: HeaderMap,

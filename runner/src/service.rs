@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::{self, Error, Filter, LogPart, LogRequest, Runner};
 use crate::execution::Id;
+use crate::guarded::{Guarded, Protected};
 use crate::page;
 use crate::request::MAX_KEY_BYTES;
 use crate::results::Format;
@@ -32,7 +33,7 @@ const STREAMING_CALLS: [&str; 4] =
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
     services.streaming(&STREAMING_CALLS).with(
         RunnerServer::new(Service {
-            runner,
+            runner: Protected::new(runner),
             definitions: Arc::new(DefinitionCache::new(DEFINITION_CACHE_BYTES)),
         })
         .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -41,8 +42,14 @@ pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
 
 #[derive(Debug)]
 struct Service {
-    runner: Arc<dyn Runner>,
+    runner: Protected,
     definitions: Arc<DefinitionCache>,
+}
+
+impl Service {
+    fn used_by<T>(&self, request: &Request<T>) -> Result<Guarded, Status> {
+        Ok(self.runner.used_by(Caller::of(request)?))
+    }
 }
 
 type GrpcResult<T> = Result<Response<T>, Status>;
@@ -55,13 +62,14 @@ impl runner_server::Runner for Service {
     type ResultStream = PartStream<proto::ResultResponse>;
 
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> GrpcResult<proto::SubmitResponse> {
-        let by = Caller::of(&request)?.name.to_string();
+        let caller = Caller::of(&request)?.clone();
+        let by = caller.name.to_string();
         let noted = request.extensions().get::<CallNotes>().cloned();
         let (message, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
         let read =
             offload(definition_bytes(&message), move || wire::read_submit(message, by, &definitions)).await;
         let submit = read.map_err(|what| invalid("job", what))?;
-        let submitted = self.runner.submit(submit).await?;
+        let submitted = self.runner.used_by(&caller).submit(submit).await?;
         note(noted.as_ref(), submitted.record.id());
         let execution = Some(wire::record(&submitted.record));
         Ok(Response::new(proto::SubmitResponse { execution, fresh: submitted.fresh }))
@@ -69,18 +77,19 @@ impl runner_server::Runner for Service {
 
     async fn check(&self, request: Request<proto::CheckRequest>) -> GrpcResult<proto::CheckResponse> {
         let id = execution_id(&request, &request.get_ref().id)?;
-        let record = self.runner.check(&id).await?;
+        let record = self.used_by(&request)?.check(&id).await?;
         Ok(Response::new(proto::CheckResponse { execution: Some(wire::record(&record)) }))
     }
 
     async fn cancel(&self, request: Request<proto::CancelRequest>) -> GrpcResult<proto::CancelResponse> {
         let id = execution_id(&request, &request.get_ref().id)?;
-        let by = Caller::of(&request)?.name.to_string();
-        let record = self.runner.cancel(&id, &by).await?;
+        let by = &Caller::of(&request)?.name;
+        let record = self.used_by(&request)?.cancel(&id, by).await?;
         Ok(Response::new(proto::CancelResponse { execution: Some(wire::record(&record)) }))
     }
 
     async fn list(&self, request: Request<proto::ListRequest>) -> GrpcResult<proto::ListResponse> {
+        let runner = self.used_by(&request)?;
         let proto::ListRequest { scope, domain, name, phases, page_size, page: from } = request.into_inner();
         if phases.len() > page::MAX_PHASES {
             return Err(invalid("phases", format!("`phases` are {} at most", page::MAX_PHASES)));
@@ -94,8 +103,8 @@ impl runner_server::Runner for Service {
             })?),
         };
         let size = if page_size == 0 { page::DEFAULT_SIZE } else { page_size.min(page::MAX_SIZE) };
-        let filter = Filter { scope, domain, name, phases };
-        let found = self.runner.list(&filter, before.as_ref(), size).await?;
+        let filter = Filter { scope, domain, name, phases, ..Filter::default() };
+        let found = runner.list(&filter, before.as_ref(), size).await?;
         let next_page = page::next(&found, size).unwrap_or_default();
         let executions =
             offload(page::estimated_bytes(&found), move || found.iter().map(wire::record).collect()).await;
@@ -103,12 +112,13 @@ impl runner_server::Runner for Service {
     }
 
     async fn holders(&self, request: Request<proto::HoldersRequest>) -> GrpcResult<proto::HoldersResponse> {
+        let runner = self.used_by(&request)?;
         let proto::HoldersRequest { after, page_size } = request.into_inner();
         if after.len() > MAX_KEY_BYTES {
             return Err(invalid("after", format!("`after` has to be {MAX_KEY_BYTES} bytes at most")));
         }
         let size = if page_size == 0 { page::MAX_SIZE } else { page_size.min(page::MAX_SIZE) };
-        let found = self.runner.holders(&after, size).await?;
+        let found = runner.holders(&after, size).await?;
         let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
         let next = found.last().filter(|_| full).map(|last| last.key.clone()).unwrap_or_default();
         Ok(Response::new(proto::HoldersResponse { holders: found.iter().map(wire::holder).collect(), next }))
@@ -118,8 +128,9 @@ impl runner_server::Runner for Service {
         let id = execution_id(&request, &request.get_ref().id)?;
         let from = usize::try_from(request.get_ref().from).unwrap_or(usize::MAX);
         // An unknown id fails the call itself, instead of its stream.
-        self.runner.check(&id).await?;
-        let steps = self.runner.watch(&id, from).map(|step| match step {
+        let runner = self.used_by(&request)?;
+        runner.check(&id).await?;
+        let steps = runner.watch(&id, from).map(|step| match step {
             Ok(step) => Ok(proto::WatchResponse { transition: Some(wire::transition(&step)) }),
             Err(error) => Err(error.into()),
         });
@@ -128,12 +139,13 @@ impl runner_server::Runner for Service {
 
     async fn logs(&self, request: Request<proto::LogsRequest>) -> GrpcResult<Self::LogsStream> {
         let id = execution_id(&request, &request.get_ref().id)?;
+        let runner = self.used_by(&request)?;
         let proto::LogsRequest { id: _, attempt, cursor, follow } = request.into_inner();
-        self.runner.check(&id).await?;
+        runner.check(&id).await?;
         let after =
             cursor.parse().map_err(|error: dcp_gateway::Error| invalid("cursor", error.to_string()))?;
         let request = LogRequest { attempt, after, follow };
-        let parts = self.runner.logs(&id, request).map(|part| match part {
+        let parts = runner.logs(&id, request).map(|part| match part {
             Ok(LogPart { attempt, next, bytes }) => {
                 Ok(proto::LogsResponse { attempt, cursor: next.as_str().to_owned(), data: bytes })
             }
@@ -151,8 +163,10 @@ impl runner_server::Runner for Service {
                 return Err(invalid("format", "`format` has to be JSON or AVRO".to_owned()));
             }
         };
-        check_first_part(self.runner.result(&id, format), |data| proto::ResultResponse { data: data.into() })
-            .await
+        check_first_part(self.used_by(&request)?.result(&id, format), |data| proto::ResultResponse {
+            data: data.into(),
+        })
+        .await
     }
 }
 

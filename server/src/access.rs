@@ -24,6 +24,26 @@ const REJECTION_LIFETIME: Duration = Duration::from_secs(10);
 /// Longer tokens are rejected. A token of a provider has some kilobytes.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 
+type TokenHash = [u8; 32];
+
+/// A cached value, and the end of its lifetime, if it has one.
+#[derive(Clone)]
+struct Cached<T> {
+    value: T,
+    end: Option<Instant>,
+}
+
+impl<T: Clone> Cached<T> {
+    fn new(value: T, now: Instant, lifetime: Duration) -> Self {
+        Self { value, end: now.checked_add(lifetime) }
+    }
+
+    fn get(cache: &Cache<TokenHash, Self>, key: &TokenHash, now: Instant) -> Option<T> {
+        let found = cache.get(key).filter(|cached| cached.end.is_none_or(|end| now < end));
+        found.map(|cached| cached.value)
+    }
+}
+
 /// The credentials that are accepted over TCP. Clones share the caches.
 #[derive(Clone)]
 pub struct Access {
@@ -32,10 +52,10 @@ pub struct Access {
     login: Option<Login>,
     /// The policy for callers who are not unrestricted. Without it, they may do nothing.
     policy: Option<watch::Receiver<Arc<Policy>>>,
-    /// Callers by the hashes of their tokens, until a time. The two caches are apart, so that wrong tokens do not remove
+    /// Callers by the hashes of their tokens. The two caches are apart, so that wrong tokens do not remove
     /// right ones.
-    verified: Arc<Cache<[u8; 32], (Caller, Option<Instant>)>>,
-    rejected: Arc<Cache<[u8; 32], (String, Instant)>>,
+    verified: Arc<Cache<TokenHash, Cached<Caller>>>,
+    rejected: Arc<Cache<TokenHash, Cached<String>>>,
 }
 
 /// The credential of a request.
@@ -123,23 +143,19 @@ impl Access {
             return Err(invalid("the token is too long"));
         }
         let (key, now) = (hash(token.as_bytes()), Instant::now());
-        if let Some((caller, end)) = self.verified.get(&key)
-            && end.is_none_or(|end| now < end)
-        {
+        if let Some(caller) = Cached::get(&self.verified, &key, now) {
             return Ok(caller);
         }
-        if let Some((why, end)) = self.rejected.get(&key)
-            && now < end
-        {
+        if let Some(why) = Cached::get(&self.rejected, &key, now) {
             return Err(Rejection::Invalid(why));
         }
         let verified = self.verify(token).await;
         match &verified {
             Ok(Verified { caller, lifetime }) => {
-                self.verified.insert(key, (caller.clone(), now.checked_add(*lifetime)));
+                self.verified.insert(key, Cached::new(caller.clone(), now, *lifetime));
             }
             Err(Rejection::Invalid(why)) => {
-                self.rejected.insert(key, (why.clone(), now + REJECTION_LIFETIME));
+                self.rejected.insert(key, Cached::new(why.clone(), now, REJECTION_LIFETIME));
             }
             Err(Rejection::Unavailable(_)) => {}
         }
@@ -205,6 +221,14 @@ mod tests {
     use super::*;
     use crate::tokens::Token;
 
+    /// Returns true if a request is identified as one of `ada`.
+    fn is_ada(access: &Access, request: &Request<()>) -> bool {
+        let caller = access
+            .given(request)
+            .and_then(|given| access.caller(given).now_or_never().expect("nothing is waited for"));
+        caller.is_ok_and(|caller| &*caller.name == "ada")
+    }
+
     #[test]
     fn sessions_are_for_pages_of_this_server_only() {
         let (login, code) = Login::new("ada");
@@ -217,11 +241,7 @@ mod tests {
             for (name, value) in headers {
                 request = request.header(name, *value);
             }
-            let request = request.body(()).unwrap();
-            let caller = access
-                .given(&request)
-                .and_then(|given| access.caller(given).now_or_never().expect("nothing is waited for"));
-            caller.is_ok_and(|caller| &*caller.name == "ada")
+            is_ada(&access, &request.body(()).unwrap())
         };
         for host in
             ["localhost:7420", "LOCALHOST", "127.0.0.1:1", "127.8.9.1", "[::1]:7", "[::ffff:127.0.0.1]"]

@@ -92,9 +92,34 @@ impl Caller {
         }
     }
 
+    /// Returns true for a caller who may do everything, without a policy.
+    pub fn is_unrestricted(&self) -> bool {
+        self.policy.is_none()
+    }
+
+    /// Checks that the caller has a role somewhere.
+    pub fn require_role(&self) -> Result<(), String> {
+        match self.visible() {
+            Visible::Only(areas) if areas.is_empty() => {
+                Err(format!("`{}` has no role; ask an admin for a binding in the policy", self.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the resources that the caller may read.
     pub fn visible(&self) -> Visible {
         self.policy.as_ref().map_or(Visible::All, |policy| policy.visible(&self.name, &self.groups))
+    }
+}
+
+impl Denied {
+    /// Returns the message for a caller from whom nothing has to be hidden, as it named the resource itself.
+    pub fn message(self, caller: &Caller, needed: Role, resource: Resource<'_>) -> String {
+        match self {
+            Self::Hidden => forbidden(&caller.name, needed, resource),
+            Self::Forbidden(message) => message,
+        }
     }
 }
 

@@ -123,6 +123,18 @@ fn page_of_clusters_has_a_valid_example_and_every_field() {
     }
 }
 
+#[test]
+fn page_of_access_has_a_valid_policy_with_every_role() {
+    let page = std::fs::read_to_string(root().join("docs/access.md")).expect("the page can be read");
+    let shown = projects(&page);
+    assert_eq!(shown.iter().flat_map(compile).map(|it| it.message).collect::<Vec<_>>(), [""; 0]);
+    let [files] = shown.as_slice() else { panic!("the page has one example") };
+    for role in dcp_model::policy::Role::ALL {
+        let text = format!("role: {}", role.as_str());
+        assert!(files.values().any(|file| file.contains(&text)), "no example of `{}`", role.as_str());
+    }
+}
+
 /// Collects the paths of all fields of a type in the schema of clusters.
 fn cluster_fields(name: &str, path: &str, fields: &mut BTreeSet<String>) {
     let types = &schema::CLUSTERS.value()["$defs"];
@@ -144,6 +156,7 @@ fn generated_files_are_up_to_date() {
         ("schemas/manifest.json", schema::MANIFEST.text()),
         ("schemas/project.json", schema::PROJECT.text()),
         ("schemas/clusters.json", schema::CLUSTERS.text()),
+        ("schemas/policy.json", schema::POLICY.text()),
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),

@@ -1,6 +1,8 @@
 //! `dcp serve runner` with the cluster, in a separate process.
 
-use std::io::{BufRead as _, BufReader};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -26,12 +28,12 @@ impl Process {
             kubeconfig.display()
         );
         std::fs::write(folder.path().join("clusters.yaml"), clusters)?;
-        std::fs::write(folder.path().join("tokens"), format!("benchmark {TOKEN}\n"))?;
+        write_token(folder.path())?;
         let mut command = Command::new(dcp.canonicalize()?);
         command
             .current_dir(folder.path())
             .args(["serve", "runner", "--listen", "127.0.0.1:0", "--database", "runs.db"])
-            .args(["--tokens", "tokens", "--clusters", "clusters.yaml", "--quiet"])
+            .args(["--clusters", "clusters.yaml", "--quiet"])
             .args(["--max-queued-per-domain", "1000000"])
             .stdout(Stdio::piped());
         let mut child = command.spawn()?;
@@ -47,6 +49,14 @@ impl Process {
     pub(super) fn memory(&self) -> Result<f64> {
         memory_of(self.child.id())
     }
+}
+
+/// Writes the token that may do everything, where the Runner reads it.
+fn write_token(folder: &Path) -> Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(folder.join(".dcp"))?;
+    let mut file =
+        File::options().write(true).create_new(true).mode(0o600).open(folder.join(".dcp/token"))?;
+    Ok(file.write_all(TOKEN.as_bytes())?)
 }
 
 impl Drop for Process {

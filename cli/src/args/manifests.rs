@@ -111,6 +111,8 @@ pub(crate) enum SchemaOf {
     Project,
     /// The file of clusters, clusters.yaml
     Clusters,
+    /// The policy, policy.yaml
+    Policy,
 }
 
 pub(super) const FMT: &str = "\

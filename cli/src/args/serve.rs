@@ -12,7 +12,7 @@ reconciler for continuous jobs. The state is in the project's `.dcp`, which the 
 continues from the state of an earlier one.
 
 Commands of the project connect through a Unix socket, which only this user can use. `--listen` adds gRPC and REST \
-over TCP with tokens: those in `--tokens`, or else the one in `.dcp/token`.
+over TCP, for callers with a token: the one in `.dcp/token`, or with `--policy` those of `dcp token create`.
 
 Examples:
   dcp up                             then, in another terminal: dcp run logistics/orders
@@ -25,9 +25,10 @@ pub(crate) struct Up {
     /// Address to listen on, in addition to the project's Unix socket
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
-    /// File with a line `name token` for each caller over TCP [default: one token, made in .dcp/token]
-    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: Option<PathBuf>,
+    /// Policy file with the roles of callers, who send tokens of `dcp token create`; read again when it changes [default
+    /// at a loopback address: the token in .dcp/token may do everything]
+    #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
     /// File of Kubernetes clusters to run jobs on, see docs/clusters.md. Jobs that name no backend run there
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) clusters: Option<PathBuf>,
@@ -81,10 +82,10 @@ pub(crate) struct Served {
 
 pub(super) const SERVE: &str = "\
 Examples:
-  dcp serve control --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens
+  dcp serve control --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml
   dcp serve reconciler --database postgres://dcp@db/dcp --runner https://dcp.example.com:7421
-  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --control https://dcp.example.com:7420
-  dcp serve gateway --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --clusters clusters.yaml";
+  dcp serve runner --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --control https://dcp.example.com:7420
+  dcp serve gateway --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --clusters clusters.yaml";
 
 const GATEWAY: &str = "\
 The Gateway is the only part with access to the clusters. Runners call it with `dcp serve runner --gateway URL`. \
@@ -95,8 +96,8 @@ The database has the cluster of each application. It is the database of the Runn
 same clusters.
 
 Example:
-  dcp serve gateway --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --clusters clusters.yaml
-  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --gateway https://gateway.example.com:7422";
+  dcp serve gateway --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --clusters clusters.yaml
+  dcp serve runner --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --gateway https://gateway.example.com:7422";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -126,10 +127,10 @@ pub(crate) struct ServeControl {
     /// as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// File with a line `name token` for each caller [default at a loopback address: one token, made in
-    /// .dcp/token]
-    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: Option<PathBuf>,
+    /// Policy file with the roles of callers, who send tokens of `dcp token create`; read again when it changes [default
+    /// at a loopback address: the token in .dcp/token may do everything]
+    #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
     /// URL of the Runner that has the executions of continuous jobs, with the token of the environment; without it,
     /// REST does not know the conditions of jobs, and commands ask the Runner of their project
     #[arg(long, value_name = "URL")]
@@ -161,10 +162,10 @@ pub(crate) struct ServeRunner {
     /// better set by the environment, as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// File with a line `name token` for each caller [default at a loopback address: one token, made in
-    /// .dcp/token]
-    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: Option<PathBuf>,
+    /// Policy file with the roles of callers, who send tokens of `dcp token create`; read again when it changes [default
+    /// at a loopback address: the token in .dcp/token may do everything]
+    #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
     /// URL of the control plane with the registry of jobs, with the token of the environment; without it, each
     /// submit has to include its job
     #[arg(long, value_name = "URL")]
@@ -207,9 +208,10 @@ pub(crate) struct ServeGateway {
     /// better set by the environment, as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// File with a line `name token` for each Runner [default at a loopback address: one token, made in .dcp/token]
-    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: Option<PathBuf>,
+    /// Policy file with the roles of callers, who send tokens of `dcp token create`; read again when it changes [default
+    /// at a loopback address: the token in .dcp/token may do everything]
+    #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) served: Served,
 }

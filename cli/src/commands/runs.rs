@@ -42,7 +42,7 @@ pub(super) fn run(
     }
     let workload = args.execution.as_deref().and_then(|named| named.split_once('/'));
     let (domain, name) = workload.map(|(domain, name)| (domain.to_owned(), name.to_owned())).unzip();
-    let filter = Filter { scope: None, domain, name, phases };
+    let filter = Filter { domain, name, phases, ..Filter::default() };
     let found = runs.run(runs.runner.list(&filter, None, args.limit)).map_err(|error| failed(&error))?;
     match args.output {
         Format::Json => write(&Value::Array(found.iter().map(json).collect()), console)?,

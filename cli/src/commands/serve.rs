@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_identity::tokens::StoredTokens;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::rest::ControlPlane;
@@ -40,11 +41,11 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 }
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeControl { listen, database, tokens, runner, served } = args;
-    let (access, login) = access(*listen, tokens.as_deref(), Path::new("."))?;
+    let ServeControl { listen, database, policy, runner, served } = args;
     let mut options = options(served, console)?;
-    options.access = Some(access);
     block_on(async {
+        let (access, login) = access(*listen, policy.as_deref(), database, Path::new("."), console).await?;
+        options.access = Some(access);
         let executions = match runner {
             Some(url) => Executions::Runner(Arc::new(remote_runner(url)?)),
             None => Executions::Unreachable("the control plane was started without `--runner`".to_owned()),
@@ -191,26 +192,39 @@ pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
-/// Returns the access to an address, and the code that signs in a browser. Without a file of tokens there is one
-/// token, which the project's own commands read from a file.
-pub(super) fn access(
+/// Returns the access to an address, and the code that signs in a browser. Without a policy there is one token, which the
+/// project's own commands read from a file, and which may do everything.
+pub(super) async fn access(
     listen: SocketAddr,
-    tokens: Option<&Path>,
+    policy: Option<&Path>,
+    database: &str,
     root: &Path,
+    console: &mut Console,
 ) -> Result<(Access, Option<String>), Failure> {
-    let named = |tokens: &[Token]| Tokens::new(tokens).map(Access::from).map_err(|error| failed(&error));
-    if let Some(tokens) = tokens {
-        return Ok((named(&read_tokens(tokens)?)?, None));
+    if let Some(path) = policy {
+        let policy = crate::policy::open(path, console)?;
+        let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
+        return Ok((Access::new(vec![Arc::new(tokens)]).with_policy(policy), None));
     }
     if !listen.ip().to_canonical().is_loopback() {
         let message =
-            format!("without `--tokens`, dcp listens at a loopback address only, and {listen} is none");
-        return Err(Failure::usage(message).help("give `--tokens FILE`, or listen at 127.0.0.1"));
+            format!("without `--policy`, dcp listens at a loopback address only, and {listen} is none");
+        return Err(Failure::usage(message).help("give `--policy FILE`, or listen at 127.0.0.1"));
     }
     let name = crate::control::user_name();
     let (login, code) = Login::new(&name);
-    let access = named(&[Token { name, token: private::token(root)? }])?;
+    let tokens = Tokens::new(&[Token { name, token: private::token(root)? }]);
+    let access = Access::from(tokens.map_err(|error| failed(&error))?);
     Ok((access.with_login(login), Some(code)))
+}
+
+/// Opens the tokens of a database.
+pub(super) async fn open_tokens(database: &str) -> Result<dcp_identity::tokens::Store, Failure> {
+    let opened = match is_postgres(database)? {
+        true => dcp_identity::tokens::Store::postgres(database).await,
+        false => dcp_identity::tokens::Store::sqlite(Path::new(database)).await,
+    };
+    opened.map_err(|error| Failure::new(error.to_string()))
 }
 
 pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Failure> {
@@ -338,27 +352,6 @@ async fn stop_signal() {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::at(path, "read", &error))
-}
-
-/// Reads a file with a line `name token` for each caller; `#` starts a comment.
-pub(super) fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
-    let text = String::from_utf8(read(path)?)
-        .map_err(|_| Failure::new(format!("`{}` is not UTF-8", path.display())))?;
-    let mut tokens = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        // The line is secret, so messages do not quote it.
-        let Some((name, token)) = line.split_once(char::is_whitespace) else {
-            let message = format!("line {} of `{}` is not a name and a token", number + 1, path.display());
-            return Err(Failure::new(message)
-                .help("write `name token`, such as `ci 4f6b…`; `openssl rand -hex 32` makes one"));
-        };
-        tokens.push(Token { name: name.to_owned(), token: token.trim().to_owned() });
-    }
-    Ok(tokens)
 }
 
 #[cfg(test)]

@@ -35,21 +35,30 @@ pub(super) fn run(
     let home = Workspace::find(project, &[])?;
     home.require_project_or_manifest()?;
     let mut options = serve::options(&args.served, console)?;
-    let sockets = sockets(args, &home, &mut options)?;
-    serve::block_on(serve(&home, args, sockets, options, console))
+    serve::block_on(async {
+        let sockets = sockets(args, &home, &mut options, console).await?;
+        serve(&home, args, sockets, options, console).await
+    })
 }
 
 /// Returns the sockets except that of this machine, and sets the access to them.
-fn sockets(args: &args::Up, home: &Workspace, options: &mut Options) -> Result<Sockets, Failure> {
-    let args::Up { listen, tokens, clusters: _, cluster: _, results: _, queues: _, served: _ } = args;
+async fn sockets(
+    args: &args::Up,
+    home: &Workspace,
+    options: &mut Options,
+    console: &mut Console,
+) -> Result<Sockets, Failure> {
+    let args::Up { listen, policy, clusters: _, cluster: _, results: _, queues: _, served: _ } = args;
     match listen {
         Some(listen) => {
-            let (access, login) = serve::access(*listen, tokens.as_deref(), &home.root)?;
+            let database = home.root.join(FOLDER).join("state.db").display().to_string();
+            let access = serve::access(*listen, policy.as_deref(), &database, &home.root, console);
+            let (access, login) = access.await?;
             options.access = Some(access);
             Ok(Sockets { listen: Some(*listen), login, socket: None })
         }
-        None if tokens.is_some() || options.tls.is_some() => {
-            let message = "tokens and certificates are for callers over TCP, and no address is given";
+        None if policy.is_some() || options.tls.is_some() => {
+            let message = "a policy and certificates are for callers over TCP, and no address is given";
             Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"))
         }
         None => Ok(Sockets::default()),

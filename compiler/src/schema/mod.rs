@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use dcp_model::clusters::{self, Clusters};
 use dcp_model::manifest::{self, Format, Manifest};
+use dcp_model::policy::{self, PolicyFile};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -37,9 +38,13 @@ pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {
 pub static CLUSTERS: LazyLock<DocumentSchema> =
     LazyLock::new(|| DocumentSchema::new(generate::document::<Clusters>("clusters", "The clusters of dcp")));
 
+/// The schema of `policy.yaml`.
+pub static POLICY: LazyLock<DocumentSchema> =
+    LazyLock::new(|| DocumentSchema::new(generate::document::<PolicyFile>("policy", "The policy of dcp")));
+
 /// Returns the formats of all documents.
 fn formats() -> impl Iterator<Item = &'static Format> {
-    manifest::formats().chain(clusters::formats())
+    manifest::formats().chain(clusters::formats()).chain(policy::formats())
 }
 
 impl DocumentSchema {

@@ -139,6 +139,12 @@ codes! {
     BAD_NAMESPACE = 81, Error, "A namespace that a cluster can't use";
     UNUSED_NAMESPACE = 82, Warning, "A namespace of a domain that the cluster does not allow";
 
+    // The policy.
+    BAD_CALLER = 83, Error, "A name that no caller has";
+    BAD_SELECTOR = 84, Error, "A text that selects no scope or no domain";
+    EMPTY_BINDING = 85, Error, "A binding for nobody";
+    FAILED_POLICY_TEST = 86, Error, "A test of the policy that fails";
+
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";
     UNDECLARED_INPUT = 101, Warning, "The SQL reads what the manifest does not declare";

@@ -59,6 +59,11 @@ fn key(scope: &Scope, address: &Address) -> Key {
     Key { scope: scope.to_string(), address: address.to_string() }
 }
 
+pub(crate) fn not_applied(scope: &Scope, address: &Address) -> Error {
+    let Address { domain, name, .. } = address;
+    Error::NotFound(format!("no continuous job `{domain}/{name}` is applied to `{scope}`"))
+}
+
 #[async_trait]
 impl ContinuousJobs for LocalJobs {
     async fn leader(&self) -> Result<Option<Leader>> {
@@ -95,10 +100,7 @@ impl ContinuousJobs for LocalJobs {
         let is_declared =
             self.registry.revisions(scope, address).await?.first().is_some_and(|it| it.fingerprint.is_some());
         if address.kind != Kind::ContinuousJob || !is_declared {
-            let Address { domain, name, .. } = address;
-            return Err(Error::NotFound(format!(
-                "no continuous job `{domain}/{name}` is applied to `{scope}`"
-            )));
+            return Err(not_applied(scope, address));
         }
         let key = key(scope, address);
         match request {

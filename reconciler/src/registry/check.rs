@@ -57,7 +57,7 @@ pub(super) fn repeated(commit: &Commit, lineage: &str, earlier: Applied) -> Resu
 }
 
 /// Checks that there was a state at a serial.
-pub(super) fn serial(scope: &Scope, wanted: u64, head: &Base) -> Result<()> {
+pub(crate) fn serial(scope: &Scope, wanted: u64, head: &Base) -> Result<()> {
     if wanted <= head.serial {
         return Ok(());
     }
@@ -65,7 +65,7 @@ pub(super) fn serial(scope: &Scope, wanted: u64, head: &Base) -> Result<()> {
     Err(Error::NotFound(format!("`{scope}` has no serial {wanted}: its last is {last}")))
 }
 
-pub(super) fn no_body(fingerprint: &Fingerprint) -> Error {
+pub(crate) fn no_body(fingerprint: &Fingerprint) -> Error {
     Error::NotFound(format!("there is no body with the fingerprint {}", fingerprint.as_str()))
 }
 

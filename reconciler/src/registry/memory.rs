@@ -108,6 +108,17 @@ impl Registry for Memory {
         fingerprints.iter().map(body).collect()
     }
 
+    async fn domains(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
+        let log = self.log(scope);
+        let had = |fingerprint: &Fingerprint| {
+            let all = log.revisions.iter().filter(|(_, revisions)| {
+                revisions.iter().any(|it| it.fingerprint.as_ref() == Some(fingerprint))
+            });
+            all.map(|(address, _)| address.domain.clone()).collect()
+        };
+        Ok(fingerprints.iter().map(had).collect())
+    }
+
     async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
         Ok(self.log(scope).revisions.remove(address).unwrap_or_default().into_iter().rev().collect())
     }

@@ -9,6 +9,7 @@ mod changes;
 mod read;
 mod write;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -97,6 +98,10 @@ impl Registry for Sql {
 
     async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
         self.view().await?.bodies(scope, fingerprints).await
+    }
+
+    async fn domains(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
+        self.view().await?.domains(scope, fingerprints).await
     }
 
     async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {

@@ -1,12 +1,11 @@
 //! Calls about what is applied.
 
-use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use dcp_server::ServiceError;
 use dcp_server::rest::{Call, CommonErrors, Query, Within, json, lines};
 use http::header::CONTENT_TYPE;
 
-use super::ControlPlane;
+use super::Used;
 use super::error::{ScopeErrors, empty_scope, not_found};
 use super::request::{AppliedQuery, BodyQuery, HistoryQuery, RevisionsQuery, limit};
 use super::response::{AppliedLine, History, Revisions};
@@ -27,7 +26,7 @@ use super::response::{AppliedLine, History, Revisions};
     tag = "applied"
 )]
 pub(super) async fn applied(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(AppliedQuery { scope, serial }): Query<AppliedQuery>,
 ) -> Result<Response, ServiceError> {
@@ -55,7 +54,7 @@ pub(super) async fn applied(
     tag = "applied"
 )]
 pub(super) async fn revisions(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(RevisionsQuery { scope, address }): Query<RevisionsQuery>,
 ) -> Result<Response, ServiceError> {
@@ -76,7 +75,7 @@ pub(super) async fn revisions(
     tag = "applied"
 )]
 pub(super) async fn history(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(HistoryQuery { scope, before, limit: size }): Query<HistoryQuery>,
 ) -> Result<Response, ServiceError> {
@@ -105,7 +104,7 @@ pub(super) async fn history(
     tag = "applied"
 )]
 pub(super) async fn body(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(BodyQuery { scope, fingerprint }): Query<BodyQuery>,
 ) -> Result<Response, ServiceError> {

@@ -1,14 +1,13 @@
 //! Calls about assets.
 
-use axum::extract::State;
 use axum::response::Response;
 use dcp_server::rest::{Body, Call, CommonErrors, Query, Within, json, lines};
 use dcp_server::{ServiceError, offload};
 
-use super::ControlPlane;
 use super::error::{BodyErrors, ScopeErrors, empty_scope};
 use super::request::{AssetName, Complete, CompletedQuery, CompletionsQuery, limit};
 use super::response::{Completed, Completions, Reported};
+use super::{ControlPlane, Used};
 use crate::state::Scope;
 
 /// Records that assets are complete
@@ -25,11 +24,7 @@ use crate::state::Scope;
     ),
     tag = "assets"
 )]
-pub(super) async fn complete(
-    State(plane): State<ControlPlane>,
-    call: Call,
-    body: Body,
-) -> Result<Response, ServiceError> {
+pub(super) async fn complete(Used(plane): Used, call: Call, body: Body) -> Result<Response, ServiceError> {
     let (scope, new) = offload(body.len(), move || body.parse::<Complete>()?.split()).await?;
     let scope = scope.noted(&call);
     let completions = plane.assets.complete(&scope, &new, &call.caller.name, (plane.clock)()).await?;
@@ -50,7 +45,7 @@ pub(super) async fn complete(
     tag = "assets"
 )]
 pub(super) async fn completed(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(CompletedQuery { scope }): Query<CompletedQuery>,
 ) -> Result<Response, ServiceError> {
@@ -75,7 +70,7 @@ pub(super) async fn completed(
     tag = "assets"
 )]
 pub(super) async fn completions(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(CompletionsQuery { scope, after, asset, limit: size }): Query<CompletionsQuery>,
 ) -> Result<Response, ServiceError> {

@@ -1,16 +1,15 @@
 //! Calls about continuous jobs.
 
-use axum::extract::State;
 use axum::response::Response;
 use dcp_model::primitive::Kind;
 use dcp_server::ServiceError;
 use dcp_server::rest::{Body, Call, CommonErrors, Query, json};
 
-use super::ControlPlane;
 use super::error::{BodyErrors, ScopeErrors, empty_scope, not_found};
 use super::job::ContinuousJobs;
 use super::request::{EventsQuery, JobAddress, JobsQuery, limit};
 use super::response::{Events, JobRequest, Reconciler};
+use super::{ControlPlane, Used};
 use crate::reconcile::{self, Request};
 
 /// Returns the reconciler that holds the lease
@@ -23,7 +22,7 @@ use crate::reconcile::{self, Request};
     ),
     tag = "continuous"
 )]
-pub(super) async fn reconciler(State(plane): State<ControlPlane>) -> Result<Response, ServiceError> {
+pub(super) async fn reconciler(Used(plane): Used) -> Result<Response, ServiceError> {
     let leader = plane.jobs.leader().await?;
     Ok(json(&leader.map(Reconciler::from).unwrap_or_default()))
 }
@@ -37,7 +36,7 @@ pub(super) async fn reconciler(State(plane): State<ControlPlane>) -> Result<Resp
     tag = "continuous"
 )]
 pub(super) async fn jobs(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(JobsQuery { scope, address }): Query<JobsQuery>,
 ) -> Result<Response, ServiceError> {
@@ -65,11 +64,7 @@ pub(super) async fn jobs(
     ),
     tag = "continuous"
 )]
-pub(super) async fn pause(
-    State(plane): State<ControlPlane>,
-    call: Call,
-    body: Body,
-) -> Result<Response, ServiceError> {
+pub(super) async fn pause(Used(plane): Used, call: Call, body: Body) -> Result<Response, ServiceError> {
     request(&plane, call, &body, Request::Pause).await
 }
 
@@ -86,11 +81,7 @@ pub(super) async fn pause(
     ),
     tag = "continuous"
 )]
-pub(super) async fn resume(
-    State(plane): State<ControlPlane>,
-    call: Call,
-    body: Body,
-) -> Result<Response, ServiceError> {
+pub(super) async fn resume(Used(plane): Used, call: Call, body: Body) -> Result<Response, ServiceError> {
     request(&plane, call, &body, Request::Resume).await
 }
 
@@ -109,11 +100,7 @@ pub(super) async fn resume(
     ),
     tag = "continuous"
 )]
-pub(super) async fn restart(
-    State(plane): State<ControlPlane>,
-    call: Call,
-    body: Body,
-) -> Result<Response, ServiceError> {
+pub(super) async fn restart(Used(plane): Used, call: Call, body: Body) -> Result<Response, ServiceError> {
     request(&plane, call, &body, Request::Restart).await
 }
 
@@ -138,7 +125,7 @@ async fn request(
     tag = "continuous"
 )]
 pub(super) async fn events(
-    State(plane): State<ControlPlane>,
+    Used(plane): Used,
     call: Call,
     Query(EventsQuery { scope, address, limit: size }): Query<EventsQuery>,
 ) -> Result<Response, ServiceError> {

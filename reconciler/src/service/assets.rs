@@ -1,7 +1,5 @@
 //! The calls about assets.
 
-use std::sync::Arc;
-
 use dcp_proto::control::v1 as proto;
 use dcp_proto::control::v1::assets_server;
 use dcp_server::Caller;
@@ -11,6 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::read_scope;
 use crate::assets::Assets as AssetStore;
+use crate::guarded::Protected;
 use crate::wire::assets as wire;
 
 /// Assets in one message.
@@ -18,7 +17,7 @@ const ASSETS_PER_MESSAGE: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct AssetsService {
-    pub(super) assets: Arc<dyn AssetStore>,
+    pub(super) assets: Protected<dyn AssetStore>,
     pub(super) clock: fn() -> Timestamp,
 }
 
@@ -32,10 +31,11 @@ impl assets_server::Assets for AssetsService {
         &self,
         request: Request<proto::CompleteRequest>,
     ) -> GrpcResult<proto::CompleteResponse> {
+        let assets = self.assets.used_by(Caller::of(&request)?);
         let by = Caller::of(&request)?.name.to_string();
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let new = wire::read_new_completions(request.into_inner());
-        let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await?;
+        let completions = assets.complete(&scope, &new, &by, (self.clock)()).await?;
         let completions = completions.into_iter().map(wire::completion).collect();
         Ok(Response::new(proto::CompleteResponse { completions }))
     }
@@ -44,9 +44,10 @@ impl assets_server::Assets for AssetsService {
         &self,
         request: Request<proto::CompletionsRequest>,
     ) -> GrpcResult<proto::CompletionsResponse> {
+        let assets = self.assets.used_by(Caller::of(&request)?);
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let proto::CompletionsRequest { after, asset, limit, .. } = request.into_inner();
-        let page = self.assets.completions(&scope, after, asset.as_deref(), limit).await?;
+        let page = assets.completions(&scope, after, asset.as_deref(), limit).await?;
         Ok(Response::new(wire::page(page)))
     }
 
@@ -54,8 +55,9 @@ impl assets_server::Assets for AssetsService {
         &self,
         request: Request<proto::CompletedRequest>,
     ) -> GrpcResult<Self::CompletedStream> {
+        let assets = self.assets.used_by(Caller::of(&request)?);
         let scope = read_scope(&request, &request.get_ref().scope)?;
-        let all = self.assets.completed(&scope).await?;
+        let all = assets.completed(&scope).await?;
         let all: Vec<_> = all.into_iter().map(wire::completed).collect();
         let parts: Vec<_> = all
             .chunks(ASSETS_PER_MESSAGE)

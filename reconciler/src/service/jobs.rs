@@ -1,7 +1,5 @@
 //! The calls about continuous jobs.
 
-use std::sync::Arc;
-
 use dcp_model::primitive::Address;
 use dcp_proto::control::v1 as proto;
 use dcp_proto::control::v1::continuous_jobs_server;
@@ -11,6 +9,7 @@ use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::request::{invalid, read_scope};
+use crate::guarded::Protected;
 use crate::reconcile::ContinuousJobs;
 use crate::wire::{job_status, jobs as wire};
 
@@ -20,7 +19,7 @@ const MAX_EVENTS: u32 = 1_000;
 
 #[derive(Debug)]
 pub(super) struct JobsService {
-    pub(super) jobs: Arc<dyn ContinuousJobs>,
+    pub(super) jobs: Protected<dyn ContinuousJobs>,
     pub(super) clock: fn() -> Timestamp,
 }
 
@@ -30,15 +29,17 @@ type GrpcResult<T> = Result<Response<T>, Status>;
 impl continuous_jobs_server::ContinuousJobs for JobsService {
     type JobsStream = BoxStream<'static, Result<proto::JobsResponse, Status>>;
 
-    async fn leader(&self, _: Request<proto::LeaderRequest>) -> GrpcResult<proto::LeaderResponse> {
-        let leader = self.jobs.leader().await?;
+    async fn leader(&self, request: Request<proto::LeaderRequest>) -> GrpcResult<proto::LeaderResponse> {
+        let jobs = self.jobs.used_by(Caller::of(&request)?);
+        let leader = jobs.leader().await?;
         Ok(Response::new(wire::leader(leader.as_ref())))
     }
 
     async fn jobs(&self, request: Request<proto::JobsRequest>) -> GrpcResult<Self::JobsStream> {
+        let jobs = self.jobs.used_by(Caller::of(&request)?);
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.as_deref().map(address).transpose()?;
-        let overview = self.jobs.jobs(&scope, address.as_ref()).await?;
+        let overview = jobs.jobs(&scope, address.as_ref()).await?;
         let jobs: Vec<_> = overview.jobs.iter().map(job_status::status).collect();
         let part = |jobs: &[_]| proto::JobsResponse { jobs: jobs.to_vec(), runner_error: None };
         let first = proto::JobsResponse { jobs: Vec::new(), runner_error: overview.runner_error };
@@ -50,19 +51,21 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
         &self,
         request: Request<proto::RequestJobRequest>,
     ) -> GrpcResult<proto::RequestJobResponse> {
+        let jobs = self.jobs.used_by(Caller::of(&request)?);
         let by = Caller::of(&request)?.name.to_string();
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let ask = wire::read_request(request.get_ref().request).map_err(invalid)?;
-        self.jobs.request(&scope, &address, ask, &by, (self.clock)()).await?;
+        jobs.request(&scope, &address, ask, &by, (self.clock)()).await?;
         Ok(Response::new(proto::RequestJobResponse {}))
     }
 
     async fn events(&self, request: Request<proto::EventsRequest>) -> GrpcResult<proto::EventsResponse> {
+        let jobs = self.jobs.used_by(Caller::of(&request)?);
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let limit = request.get_ref().limit.min(MAX_EVENTS);
-        let events = self.jobs.events(&scope, &address, limit).await?;
+        let events = jobs.events(&scope, &address, limit).await?;
         Ok(Response::new(proto::EventsResponse { events: events.iter().map(wire::event).collect() }))
     }
 }

@@ -8,7 +8,7 @@ use dcp_gateway::{Cursor, Log, Name};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{Inner, not_found};
+use super::Inner;
 use crate::api::{Error, LogPart, LogRequest, Record, Result};
 use crate::execution::{Attempt, Execution, Id, Phase, Transition};
 use crate::results::Format;
@@ -23,7 +23,7 @@ const MAX_PART_BYTES: usize = 64 << 10;
 
 impl Inner {
     async fn record(&self, id: &Id) -> Result<Record> {
-        self.store.get(id).await?.ok_or_else(|| not_found(id))
+        self.store.get(id).await?.ok_or_else(|| Error::unknown(id))
     }
 
     /// Waits until an execution may have changed since a version.

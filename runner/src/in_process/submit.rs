@@ -196,14 +196,7 @@ impl Inner {
             let message = "this Runner has no registry to look jobs up in: submit the job itself";
             return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
         };
-        let none = || {
-            let Reference { scope, domain, name, fingerprint } = reference;
-            let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
-            let which = which.unwrap_or_default();
-            Error::NotFound(format!(
-                "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
-            ))
-        };
+        let none = || Error::not_applied(reference);
         // An earlier revision may run only while the job is still applied.
         let current = jobs.current(reference).await?.ok_or_else(none)?;
         let revision = reference.fingerprint.clone().unwrap_or(current);

@@ -118,7 +118,13 @@ impl ListQuery {
         }
         let text = |named: Option<NameFilter>| named.map(|NameFilter(text)| text);
         let phases = phase.into_iter().map(Phase::into).collect();
-        let filter = Filter { scope: text(scope), domain: text(domain), name: text(name), phases };
+        let filter = Filter {
+            scope: text(scope),
+            domain: text(domain),
+            name: text(name),
+            phases,
+            ..Filter::default()
+        };
         let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(page::DEFAULT_SIZE);
         Ok((filter, from.map(|PageToken(id)| id), size))
     }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use dcp_database::{Database, Transaction, parameter_table};
 use dcp_model::primitive::Fingerprint;
+use dcp_server::policy::{ALL_TARGETS, Area, Names, Visible};
 use jiff::Timestamp;
 use serde::Deserialize;
 use sqlx::any::{AnyArguments, AnyRow};
@@ -41,24 +42,76 @@ pub(super) async fn list(
         ("domain =", filter.domain.as_deref()),
         ("name =", filter.name.as_deref()),
     ];
-    let mut values = Vec::new();
+    let mut values = Values::default();
     for (condition, value) in conditions {
         if let Some(value) = value {
-            values.push(value);
-            write!(query, " AND {condition} ${}", values.len()).expect(WRITES);
+            write!(query, " AND {condition} {}", values.add(value)).expect(WRITES);
         }
     }
     if !filter.phases.is_empty() {
-        let numbers = values.len() + 1..=values.len() + filter.phases.len();
-        let numbers: Vec<String> = numbers.map(|number| format!("${number}")).collect();
-        write!(query, " AND phase IN ({})", numbers.join(",")).expect(WRITES);
-        values.extend(filter.phases.iter().map(|phase| phase.name()));
+        let phases = filter.phases.iter().map(|phase| phase.name());
+        write!(query, " AND phase IN ({})", values.add_all(phases)).expect(WRITES);
+    }
+    if let Visible::Only(areas) = &filter.visible {
+        write!(query, " AND ({})", is_visible(areas, &mut values)).expect(WRITES);
     }
     write!(query, " ORDER BY id DESC LIMIT {limit}").expect(WRITES);
-    let query = values.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, value| query.bind(*value));
+    let query = values.0.iter().fold(sqlx::query(AssertSqlSafe(query)), Query::bind);
     let rows = database.rows(query).await?;
     rows.iter().map(|row| record(database, row)).collect()
 }
+
+/// The values that a query binds.
+#[derive(Default)]
+struct Values(Vec<String>);
+
+impl Values {
+    /// Adds a value, and returns its place in the query.
+    fn add(&mut self, value: impl Into<String>) -> String {
+        self.0.push(value.into());
+        format!("${}", self.0.len())
+    }
+
+    fn add_all<'v>(&mut self, values: impl Iterator<Item = &'v str>) -> String {
+        values.map(|value| self.add(value)).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Returns the condition for executions in one of these areas.
+fn is_visible(areas: &[Area], values: &mut Values) -> String {
+    let of_area = |Area { scopes, domains }: &Area| {
+        let (scopes, domains) = (has_scope(scopes, values), has_domain(domains, values));
+        format!("({scopes} AND {domains})")
+    };
+    let conditions: Vec<String> = areas.iter().map(of_area).collect();
+    if conditions.is_empty() { NEVER.to_owned() } else { conditions.join(" OR ") }
+}
+
+fn has_scope(scopes: &Names, values: &mut Values) -> String {
+    let Names::Only(names) = scopes else { return ALWAYS.to_owned() };
+    let condition = |name: &String| match name.strip_suffix(ALL_TARGETS) {
+        // Names of projects have no wildcards of LIKE.
+        Some(project) => {
+            format!("scope = {} OR scope LIKE {}", values.add(project), values.add(format!("{project}/%")))
+        }
+        None => format!("scope = {}", values.add(name)),
+    };
+    let conditions: Vec<String> = names.iter().map(condition).collect();
+    if conditions.is_empty() { NEVER.to_owned() } else { format!("({})", conditions.join(" OR ")) }
+}
+
+fn has_domain(domains: &Names, values: &mut Values) -> String {
+    match domains {
+        Names::All => ALWAYS.to_owned(),
+        Names::Only(names) if names.is_empty() => NEVER.to_owned(),
+        Names::Only(names) => {
+            format!("domain IN ({})", values.add_all(names.iter().map(String::as_str)))
+        }
+    }
+}
+
+const ALWAYS: &str = "1 = 1";
+const NEVER: &str = "1 = 0";
 
 pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Result<Vec<Holder>> {
     let query = format!(

@@ -27,7 +27,7 @@ impl Project {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.sandbox.command(&DCP);
         command.args(args).env("SPARK_HOME", self.fake_spark.path("spark")).env("DCP_USER", "ada");
-        command.env_remove("DCP_TOKEN").env_remove("DCP_TOKENS").stdin(Stdio::null());
+        command.env_remove("DCP_TOKEN").env_remove("DCP_POLICY").stdin(Stdio::null());
         command
     }
 

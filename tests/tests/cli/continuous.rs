@@ -47,8 +47,8 @@ impl Project {
         sandbox
             .write("clicks.yaml", MANIFEST.replace("CHECKPOINT", &checkpoint))
             .write("main.py", "")
-            .write("tokens", format!("ci {TOKEN}\n"))
-            .write("dcp.yaml", "project: shop\nmanifests: [clicks.yaml]\n");
+            .write("dcp.yaml", "project: shop\nmanifests: [clicks.yaml]\n")
+            .write_token(TOKEN);
         Self { sandbox, fake_spark }
     }
 
@@ -109,16 +109,16 @@ impl Project {
     }
 }
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     log: PathBuf,
     _out: BufReader<std::process::ChildStdout>,
 }
 
 impl Process {
     /// Starts a process and waits until it is ready. The process is killed on drop.
-    fn start(mut command: Command, name: &str, log: PathBuf) -> Self {
+    pub(crate) fn start(mut command: Command, name: &str, log: PathBuf) -> Self {
         command.stderr(File::create(&log).expect("files can be made")).stdout(Stdio::piped());
         let mut child = command.stdin(Stdio::null()).spawn().expect("the binary can be run");
         let mut out = BufReader::new(child.stdout.take().expect("the stream is piped"));

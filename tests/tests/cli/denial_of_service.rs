@@ -26,10 +26,10 @@ struct RunnerProcess {
 impl RunnerProcess {
     fn start() -> Self {
         let (sandbox, fake_spark) = (Sandbox::new(), FakeSpark::with_version("4.1.1", "exit 0"));
-        sandbox.write("tokens", format!("ci {TOKEN}\n"));
+        sandbox.write_token(TOKEN);
         let mut command = sandbox.command(&DCP);
         let args = ["serve", "runner", "--listen", "127.0.0.1:0", "--database", "runs.db", "--quiet"];
-        command.args(args).args(["--tokens", "tokens"]).env("SPARK_HOME", fake_spark.path("spark"));
+        command.args(args).env("SPARK_HOME", fake_spark.path("spark"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the binary can be run");
         let mut line = String::new();

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::harness::{CommandOutput, DCP, Sandbox};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 const CLUSTERS: &str = "\
 clusters:
@@ -110,7 +110,7 @@ pub(crate) fn run(sandbox: &Sandbox, args: &[&str]) -> CommandOutput {
 /// Starts a Gateway with the clusters of a project.
 pub(crate) fn gateway(sandbox: &Sandbox, listen: &str) -> Server {
     let args = ["serve", "gateway", "--listen", listen, "--clusters", "clusters.yaml"];
-    Server::start(sandbox, "gateway", &[&args[..], &["--database", "runs.db", "--tokens", "tokens"]].concat())
+    Server::start(sandbox, "gateway", &[&args[..], &["--database", "runs.db"]].concat())
 }
 
 /// A control plane and a Runner.
@@ -121,12 +121,11 @@ pub(crate) struct Services {
 
 /// Starts a control plane and a Runner, makes them those of the project's commands, and applies the project.
 pub(crate) fn services(sandbox: &Sandbox, gateway: &str) -> Services {
-    let tokens = ["--tokens", "tokens"];
     let serve = ["serve", "control", "--listen", "127.0.0.1:0", "--database", "state.db"];
-    let control = Server::start(sandbox, "control", &[&serve[..], &tokens].concat());
+    let control = Server::start(sandbox, "control", &serve);
     let serve = ["serve", "runner", "--listen", "127.0.0.1:0", "--database", "runs.db"];
     let of = ["--control", &control.url, "--gateway", gateway];
-    let runner = Server::start(sandbox, "runner", &[&serve[..], &tokens, &of].concat());
+    let runner = Server::start(sandbox, "runner", &[&serve[..], &of].concat());
     let target = format!("{{default: true, server: \"{}\", runner: \"{}\"}}", control.url, runner.url);
     sandbox
         .write("dcp.yaml", format!("project: shop\nmanifests: [manifests]\ntargets: {{test: {target}}}\n"));
@@ -164,7 +163,7 @@ fn project() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write("dcp.yaml", "project: shop\nmanifests: [manifests]\n");
     sandbox.write("manifests/numbers.yaml", MANIFEST).write("clusters.yaml", CLUSTERS);
-    sandbox.write("tokens", format!("ci {TOKEN}\n"));
+    sandbox.write_token(TOKEN);
     kubeconfig_of_nobody(sandbox.path());
     sandbox
 }

@@ -100,6 +100,16 @@ impl Sandbox {
         self
     }
 
+    /// Writes the token of the machine's own user, which may do everything.
+    pub(crate) fn write_token(&self, token: &str) -> &Self {
+        self.write(".dcp/token", token);
+        for (path, mode) in [(".dcp", 0o700), (".dcp/token", 0o600)] {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(self.join(path), permissions).expect("the mode can be set");
+        }
+        self
+    }
+
     pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.join(path)).expect("the file exists")
     }

@@ -24,6 +24,7 @@ mod plan_document;
 
 mod control_plane;
 mod permissions;
+mod policy;
 mod run;
 mod serve;
 mod sinks;

@@ -219,8 +219,8 @@ struct Service(Child, String);
 impl Service {
     /// Starts `dcp up`.
     fn up(project: &Project, listen: &str) -> Self {
-        project.sandbox.write("tokens", "ada 0123456789abcdef0123456789abcdef\n");
-        Self::start(project, &["up", "--listen", listen, "--tokens", "tokens", "--quiet"])
+        project.sandbox.write_token("0123456789abcdef0123456789abcdef");
+        Self::start(project, &["up", "--listen", listen, "--quiet"])
     }
 
     fn start(project: &Project, args: &[&str]) -> Self {
@@ -282,9 +282,9 @@ fn executions_survive_a_restart_of_dcp_up() {
 #[test]
 fn control_plane_and_runner_run_as_separate_services() {
     let project = Project::new();
-    project.sandbox.write("tokens", "ci 0123456789abcdef0123456789abcdef\n");
+    project.sandbox.write_token("0123456789abcdef0123456789abcdef");
     let serve = |part: &str, database: &str, more: &[&str]| {
-        let args = ["serve", part, "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
+        let args = ["serve", part, "--listen", "127.0.0.1:0", "--database", database];
         Service::start(&project, &[&args, more, &["--quiet"]].concat())
     };
     let control = serve("control", "state.db", &[]);
@@ -313,8 +313,8 @@ fn unusable_listen_address_is_reported() {
     let ran = project.run(&["up", "--listen", &address]).exits_with(1);
     ran.prints(&format!("nothing can listen at {address}")).prints("--listen HOST:PORT");
     let ran = project.run(&["up", "--listen", "0.0.0.0:0"]).exits_with(2);
-    ran.prints("without `--tokens`, dcp listens at a loopback address only");
-    let ran = project.run(&["up", "--tokens", "tokens"]).exits_with(2);
+    ran.prints("without `--policy`, dcp listens at a loopback address only");
+    let ran = project.run(&["up", "--policy", "policy.yaml"]).exits_with(2);
     ran.prints("no address is given").prints("--listen");
 }
 

@@ -13,16 +13,32 @@ use crate::harness::{CommandOutput, DCP, Sandbox};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BATCH: &str = "manifests/orders-daily.yaml";
 
+/// Both may apply everything.
+const POLICY: &str = "\
+bindings:
+- {role: developer, users: [ci, ada], scopes: [\"*\"], domains: [\"*\"]}
+";
+
 /// A control plane with a SQLite file, killed on drop.
 struct Server {
     child: Child,
     url: String,
     log: std::path::PathBuf,
+    /// The tokens of two callers.
+    ci: String,
+    ada: String,
+}
+
+/// Creates a token in the database of the control plane.
+pub(crate) fn create_token(sandbox: &Sandbox, args: &[&str]) -> String {
+    let args = [&["token", "create", "--database", "state.db"], args].concat();
+    sandbox.run(&args).exits_with(0).stdout.trim().to_owned()
 }
 
 impl Server {
     fn start(sandbox: &Sandbox) -> Self {
-        sandbox.write("tokens", format!("# who may apply\nci {TOKEN}\nada {}\n", TOKEN.replace('0', "f")));
+        sandbox.write("policy.yaml", POLICY);
+        let [ci, ada] = ["ci", "ada"].map(|name| create_token(sandbox, &[name]));
         let mut command = sandbox.command(&DCP);
         command.args([
             "serve",
@@ -31,8 +47,8 @@ impl Server {
             "127.0.0.1:0",
             "--database",
             "state.db",
-            "--tokens",
-            "tokens",
+            "--policy",
+            "policy.yaml",
         ]);
         command.args(["--log-format", "json"]);
         let log = sandbox.join("log");
@@ -43,7 +59,7 @@ impl Server {
         BufReader::new(out).read_line(&mut line).expect("the server prints its address");
         let url = line.trim().rsplit(' ').next().expect("the line ends with the address").to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{line}");
-        Self { child, url, log }
+        Self { child, url, log, ci, ada }
     }
 
     fn stop(&mut self) -> Option<i32> {
@@ -78,13 +94,14 @@ fn client_sees_the_applies_of_another_client() {
     let mut server = Server::start(&home);
     let (one, two) = (project(&server), project(&server));
     let apply = ["apply", "--target", "prod", "--auto-approve"];
-    run(&one, &apply, TOKEN).exits_with(0).prints("applied serial 1");
-    let plan = run(&two, &["plan", "--target", "prod"], TOKEN).exits_with(0);
+    run(&one, &apply, &server.ci).exits_with(0).prints("applied serial 1");
+    let plan = run(&two, &["plan", "--target", "prod"], &server.ci).exits_with(0);
     plan.prints("nothing to do").prints("applied by ci");
     // The author is the name of the token, even if the client's user has another name.
     two.edit(BATCH, "0 2 * * *", "0 3 * * *");
-    run(&two, &apply, &TOKEN.replace('0', "f")).exits_with(0).prints("applied serial 2");
-    let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).exits_with(0).json();
+    run(&two, &apply, &server.ada).exits_with(0).prints("applied serial 2");
+    let history =
+        run(&one, &["history", "--target", "prod", "--output", "json"], &server.ci).exits_with(0).json();
     assert_eq!(history[0]["by"], "ada", "{history}");
     assert_eq!(server.stop(), Some(0), "the server exits with 0 after SIGTERM");
 }
@@ -101,7 +118,7 @@ fn client_reports_denied_calls_and_servers_that_are_away() {
     }
     server.stop();
     let url = server.url.trim_start_matches("http://").to_owned();
-    run(&sandbox, &plan, TOKEN).exits_with(1).prints(&url);
+    run(&sandbox, &plan, &server.ci).exits_with(1).prints(&url);
 }
 
 #[test]
@@ -113,10 +130,10 @@ fn token_is_not_sent_over_plain_http() {
     sandbox.edit("dcp.yaml", "http://127.0.0.1:", "http://0.0.0.0:");
     let plan = ["plan", "--target", "prod"];
     let refused =
-        run(&sandbox, &plan, TOKEN).exits_with(1).prints("nothing was sent").prints("DCP_ALLOW_HTTP=1");
-    assert!(!refused.transcript().contains(TOKEN), "no message has the token");
-    let trusted =
-        sandbox.command(&DCP).args(plan).envs([("DCP_TOKEN", TOKEN), ("DCP_ALLOW_HTTP", "1")]).output();
+        run(&sandbox, &plan, &server.ci).exits_with(1).prints("nothing was sent").prints("DCP_ALLOW_HTTP=1");
+    assert!(!refused.transcript().contains(&server.ci), "no message has the token");
+    let environment = [("DCP_TOKEN", server.ci.as_str()), ("DCP_ALLOW_HTTP", "1")];
+    let trusted = sandbox.command(&DCP).args(plan).envs(environment).output();
     sandbox.capture(&plan, &trusted.expect("the binary can be run")).exits_with(0);
 }
 
@@ -126,11 +143,11 @@ fn each_call_is_logged_without_the_token() {
     let mut server = Server::start(&home);
     let sandbox = project(&server);
     let wrong = "0123456789abcdef0123456789abcdee";
-    run(&sandbox, &["apply", "--target", "prod", "--auto-approve"], TOKEN).exits_with(0);
+    run(&sandbox, &["apply", "--target", "prod", "--auto-approve"], &server.ci).exits_with(0);
     run(&sandbox, &["plan", "--target", "prod"], wrong).exits_with(1);
     server.stop();
     let log = std::fs::read_to_string(&server.log).expect("the file exists");
-    assert!(!log.contains(TOKEN) && !log.contains(wrong), "{log}");
+    assert!(!log.contains(&server.ci) && !log.contains(wrong), "{log}");
     let calls: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).expect("the text is JSON")).collect();
     let is_logged = |method: &str, by: Option<&str>, code: &str| {
@@ -176,21 +193,29 @@ fn client_retries_calls_beyond_the_limit() {
 }
 
 #[test]
-fn invalid_token_files_are_rejected() {
+fn invalid_policies_and_databases_are_rejected() {
     let sandbox = Sandbox::new();
     let serve = |database: &str| {
-        let args =
-            ["serve", "control", "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
+        let args = [
+            "serve",
+            "control",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            database,
+            "--policy",
+            "policy.yaml",
+        ];
         sandbox.run(&args).exits_with(1)
     };
-    serve("state.db").prints("`tokens` can't be read");
-    sandbox.write("tokens", "ci\n");
-    serve("state.db").prints("line 1 of `tokens` is not a name and a token");
-    sandbox.write("tokens", "ci short\n");
-    let refused = serve("state.db").prints("the token of `ci` can't be used");
-    assert!(!refused.transcript().contains("short"));
-    sandbox.write("tokens", format!("ci {TOKEN}\n"));
-    let args = ["serve", "control", "--database", "mysql://db/dcp", "--tokens", "tokens"];
+    serve("state.db").prints("`policy.yaml` can't be read");
+    sandbox
+        .write("policy.yaml", "bindings: [{role: boss, users: [ada], scopes: [\"*\"], domains: [\"*\"]}]\n");
+    serve("state.db").prints("boss").prints("`policy.yaml` can't be used");
+    sandbox.write("policy.yaml", format!("{POLICY}tests: [{{user: ada, role: admin}}]\n"));
+    serve("state.db").prints("`ada` has the role `developer`").prints("DCP0086");
+    sandbox.write("policy.yaml", POLICY);
+    let args = ["serve", "control", "--database", "mysql://db/dcp", "--policy", "policy.yaml"];
     sandbox.run(&args).exits_with(2).prints("`mysql://` is no database that dcp knows");
     let refused = serve("postgres://dcp:hunter2hunter2@127.0.0.1:1/dcp");
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);

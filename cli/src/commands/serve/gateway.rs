@@ -15,12 +15,13 @@ use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 
 pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeGateway { listen, clusters, database, tokens, served } = args;
+    let ServeGateway { listen, clusters, database, policy, served } = args;
     super::is_postgres(database)?;
-    let (access, login) = super::access(*listen, tokens.as_deref(), Path::new("."))?;
     let mut options = super::options(served, console)?;
-    options.access = Some(access);
     super::block_on(async {
+        let here = Path::new(".");
+        let (access, login) = super::access(*listen, policy.as_deref(), database, here, console).await?;
+        options.access = Some(access);
         let store = super::open_executions(database).await?;
         let (file, of_file) = ClustersFile::open(clusters, None, Arc::new(store.clone()), console).await?;
         tokio::spawn(file.follow(of_file.clone()));

@@ -28,13 +28,13 @@ use crate::render::sanitize;
 use crate::runs;
 
 pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeRunner { listen, database, tokens, folder, served, .. } = args;
+    let ServeRunner { listen, database, policy, folder, served, .. } = args;
     super::is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
-    let (access, login) = super::access(*listen, tokens.as_deref(), &root)?;
     let mut options = super::options(served, console)?;
-    options.access = Some(access);
     super::block_on(async {
+        let (access, login) = super::access(*listen, policy.as_deref(), database, &root, console).await?;
+        options.access = Some(access);
         let store = super::open_executions(database).await?;
         let (runner_options, clusters) = runner_options(args, &root, &store, console).await?;
         let in_process_runner =

@@ -1,6 +1,6 @@
 //! Reads tables, and turns rows into values.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr;
 
 use dcp_database::{Database, MAX_ROWS, Transaction, parameter_table, signed};
@@ -136,6 +136,31 @@ impl View {
         }
         let body = |it: &Fingerprint| found.get(it.as_str()).cloned().ok_or_else(|| check::no_body(it));
         wanted.iter().map(body).collect()
+    }
+
+    pub(super) async fn domains(
+        &mut self,
+        scope: &Scope,
+        wanted: &[Fingerprint],
+    ) -> Result<Vec<BTreeSet<String>>> {
+        let mut found: HashMap<String, BTreeSet<String>> = HashMap::with_capacity(wanted.len());
+        for some in wanted.chunks(MAX_ROWS) {
+            let wanted = parameter_table(2, some.len());
+            let query = format!(
+                "SELECT DISTINCT fingerprint, address FROM registry_revisions \
+                 JOIN {wanted} ON fingerprint = column1 WHERE scope = $1"
+            );
+            let query =
+                sqlx::query(AssertSqlSafe(query)).persistent(some.len() == MAX_ROWS).bind(scope.as_str());
+            let query = some.iter().fold(query, |query, it| query.bind(it.as_str()));
+            for row in &self.0.rows(query).await? {
+                let (fingerprint, address): (String, String) =
+                    (self.database().get(row, 0)?, self.database().get(row, 1)?);
+                let address: Address = address.parse().map_err(|why: String| self.corrupt(&why))?;
+                found.entry(fingerprint).or_default().insert(address.domain);
+            }
+        }
+        Ok(wanted.iter().map(|it| found.get(it.as_str()).cloned().unwrap_or_default()).collect())
     }
 
     pub(super) async fn revisions(&mut self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {

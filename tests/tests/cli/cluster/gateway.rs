@@ -8,9 +8,7 @@ use kube::api::ListParams;
 use rustix::process::Signal;
 
 use super::{Project, SQL};
-use crate::gateway::{self, Server, run};
-
-const TOKENS: &str = "ci 0123456789abcdef0123456789abcdef\n";
+use crate::gateway::{self, Server, TOKEN, run};
 
 /// A project whose Runner has a Gateway.
 struct Services {
@@ -24,7 +22,7 @@ struct Services {
 impl Services {
     async fn start(test: &str) -> Self {
         let project = Project::prepare(test, &[("numbers", SQL)]).await;
-        project.sandbox.write("tokens", TOKENS);
+        project.sandbox.write_token(TOKEN);
         let gateway = gateway::gateway(&project.sandbox, "127.0.0.1:0");
         let address = gateway.url.trim_start_matches("http://").to_owned();
         let others = gateway::services(&project.sandbox, &gateway.url);

@@ -56,7 +56,7 @@ impl Services {
         let (started, _) = watch_starts(&cluster.client().await, &namespace);
         let sandbox = Sandbox::new();
         sandbox.write("clusters.yaml", clusters_file(&cluster, &namespace));
-        sandbox.write("tokens", format!("tester {TOKEN}\n"));
+        sandbox.write_token(TOKEN);
         let database = postgres::database();
         let gateways = ["first", "second"].map(|name| start(&sandbox, name, "127.0.0.1:0", &database));
         let addresses = gateways.each_ref().map(|it| it.url.trim_start_matches("http://").to_owned());
@@ -98,7 +98,7 @@ impl Services {
 
 fn start(sandbox: &Sandbox, name: &str, listen: &str, database: &str) -> Server {
     let serve = ["serve", "gateway", "--listen", listen, "--clusters", "clusters.yaml"];
-    Server::start(sandbox, name, &[&serve[..], &["--database", database, "--tokens", "tokens"]].concat())
+    Server::start(sandbox, name, &[&serve[..], &["--database", database]].concat())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

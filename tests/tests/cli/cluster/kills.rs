@@ -46,7 +46,7 @@ impl Runner {
         command
             .args(["serve", "runner", "--listen", "127.0.0.1:0"])
             .args(clusters)
-            .args(["--tokens", "tokens", "--quiet"])
+            .arg("--quiet")
             .env("DCP_DATABASE", database)
             .env("DCP_TOKEN", TOKEN)
             .stdout(Stdio::piped())
@@ -178,7 +178,7 @@ async fn killed_and_suspended_runners_start_each_driver_once() {
     let (started, _watch) = watch_starts(&cluster.client().await, &namespace);
     let sandbox = Sandbox::new();
     sandbox.write("clusters.yaml", clusters_file(&cluster, &namespace));
-    sandbox.write("tokens", format!("tester {TOKEN}\n"));
+    sandbox.write_token(TOKEN);
     let database = postgres::database();
     let mut runners = [0; 2].map(|_| Runner::start(&sandbox, &database, CLUSTERS));
     let mut ids = Vec::new();

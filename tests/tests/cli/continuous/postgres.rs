@@ -72,7 +72,7 @@ struct Deployment {
 impl Deployment {
     fn new() -> Self {
         let (project, database) = (Project::new(), database());
-        let listen = ["--listen", "127.0.0.1:0", "--tokens", "tokens", "--quiet"];
+        let listen = ["--listen", "127.0.0.1:0", "--quiet"];
         let control = [&["serve", "control"][..], &listen].concat();
         let control = project.start("control", &control, Some(&database));
         let runner = [&["serve", "runner", "--control", &control.url][..], &listen].concat();

@@ -1,0 +1,120 @@
+//! The policy file, `policy.yaml`: its text to types and diagnostics.
+
+use dcp_model::policy::{Decision, PolicyFile, PolicyTest, Role};
+
+use crate::diag::{Code, Diagnostic};
+use crate::document;
+use crate::schema;
+use crate::source::FileId;
+use crate::yaml::NodeRef;
+
+/// The default name of the policy file.
+pub const FILE_NAME: &str = "policy.yaml";
+
+/// Reads the policy file, and runs its tests. `path` is its path for messages. The policy is missing if there is an error.
+pub fn read(file: FileId, path: &str, text: &str) -> (Option<PolicyFile>, Vec<Diagnostic>) {
+    let kind = document::Kind {
+        name: path,
+        schema: &schema::POLICY,
+        help_if_empty: "give it a binding: `bindings: [{role: admin, users: [ada], scopes: [\"*\"], domains: [\"*\"]}]`",
+    };
+    let (read, mut diagnostics) = document::read::<PolicyFile>(&kind, file, text);
+    let Some((policy, tree)) = read else { return (None, diagnostics) };
+    check_bindings(&policy, tree.root(), &mut diagnostics);
+    run_tests(&policy, tree.root(), &mut diagnostics);
+    let is_valid = !diagnostics.iter().any(Diagnostic::is_error);
+    (is_valid.then_some(policy), diagnostics)
+}
+
+/// Rejects bindings without users and groups.
+fn check_bindings(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    for (index, binding) in policy.bindings.iter().enumerate() {
+        if !binding.users.is_empty() || !binding.groups.is_empty() {
+            continue;
+        }
+        let at = root.nearest(["bindings", &index.to_string()]).span();
+        diagnostics.push(
+            Diagnostic::new(Code::EMPTY_BINDING, "the binding has neither users nor groups")
+                .at(at, format!("nobody gets the role `{}`", binding.role.as_str()))
+                .help("add `users` or `groups`, or remove the binding"),
+        );
+    }
+}
+
+/// Reports the tests whose expected role differs from that of the bindings.
+fn run_tests(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let rules = policy.policy();
+    for (index, test) in policy.tests.iter().enumerate() {
+        let Some(role) = test.failure(&rules) else { continue };
+        let index = index.to_string();
+        let at = root.nearest(["tests", &index, "role"]).span();
+        let has = role.map_or("no role".to_owned(), |role| format!("the role `{}`", role.as_str()));
+        let mut diagnostic = Diagnostic::new(Code::FAILED_POLICY_TEST, format!("`{}` has {has}", test.user))
+            .at(at, "another role is expected")
+            .help("correct the bindings, or the test");
+        if let Some(role) = role
+            && let Some(binding) = binding_of(policy, test, role)
+        {
+            let at = root.nearest(["bindings", &binding.to_string(), "role"]).span();
+            diagnostic = diagnostic.at(at, "the role is from here");
+        }
+        diagnostics.push(diagnostic);
+    }
+}
+
+/// Returns the index of the binding that gives a role to the caller of a test.
+fn binding_of(policy: &PolicyFile, test: &PolicyTest, role: Role) -> Option<usize> {
+    let groups: Vec<String> = test.groups.iter().map(|group| group.as_str().to_owned()).collect();
+    match policy.policy().decide(test.user.as_str(), &groups, role, test.resource()) {
+        Decision::Allowed(index) => Some(index),
+        Decision::Forbidden | Decision::Hidden => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: FileId = FileId(0);
+
+    const BINDINGS: &str = "\
+bindings:
+- {role: admin, users: [root], scopes: [\"*\"], domains: [\"*\"]}
+- {role: developer, groups: [company:data], scopes: [shop/*], domains: [sales]}
+";
+
+    fn codes(text: &str) -> Vec<Code> {
+        let (policy, found) = read(FILE, FILE_NAME, text);
+        assert_eq!(policy.is_none(), found.iter().any(Diagnostic::is_error));
+        found.iter().map(|diagnostic| diagnostic.code).collect()
+    }
+
+    #[test]
+    fn a_policy_is_rejected_if_one_of_its_tests_fails() {
+        assert_eq!(codes(BINDINGS), []);
+        let test = |text: &str| codes(&format!("{BINDINGS}tests:\n- {{{text}}}\n"));
+        assert_eq!(test("user: root, role: admin"), []);
+        assert_eq!(
+            test("user: ada, groups: [company:data], scope: shop/prod, domain: sales, role: developer"),
+            []
+        );
+        assert_eq!(test("user: ada, groups: [company:data], scope: shop/prod, domain: hr, role: none"), []);
+        assert_eq!(test("user: ada, groups: [company:data], domain: sales, role: none"), []);
+        assert_eq!(test("user: ada, scope: shop, domain: sales, role: viewer"), [Code::FAILED_POLICY_TEST]);
+        assert_eq!(test("user: root, scope: a/b, domain: c, role: none"), [Code::FAILED_POLICY_TEST]);
+    }
+
+    #[test]
+    fn a_binding_needs_a_user_or_a_group() {
+        let text = "bindings: [{role: viewer, scopes: [\"*\"], domains: [\"*\"]}]";
+        assert_eq!(codes(text), [Code::EMPTY_BINDING]);
+    }
+
+    #[test]
+    fn the_example_of_the_help_is_valid() {
+        let (_, found) = read(FILE, FILE_NAME, "");
+        let help = found[0].help.clone().expect("it has help");
+        let example = help.split('`').nth(1).expect("it has an example");
+        assert_eq!(codes(example), []);
+    }
+}

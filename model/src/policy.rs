@@ -1,0 +1,163 @@
+//! The policy file, `policy.yaml`: who may do what.
+//!
+//! The JSON Schema and the decoder are derived from these types. [`Policy`] decides.
+
+mod decision;
+mod text;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::Format;
+
+pub use decision::{ALL_TARGETS, Area, Decision, Names, Policy, Resource, Rule, Visible};
+pub use text::{CallerName, DomainSelector, ScopeSelector};
+
+/// Returns the formats of fields that only this file has.
+pub fn formats() -> impl Iterator<Item = &'static Format> {
+    text::FORMATS.iter()
+}
+
+/// The roles of callers. A caller may do only what a binding allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyFile {
+    /// The bindings of roles. Their order does not matter.
+    #[schemars(length(min = 1))]
+    pub bindings: Vec<Binding>,
+    /// Tests of the bindings. A file with a test that fails is rejected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<PolicyTest>,
+}
+
+/// A role of users and groups, in scopes and domains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Binding {
+    pub role: Role,
+    /// The names of users. `dcp whoami` shows the own name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("uniqueItems" = true))]
+    pub users: Vec<CallerName>,
+    /// The names of groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("uniqueItems" = true))]
+    pub groups: Vec<CallerName>,
+    /// The scopes: `project/target`, or `project` for a project without targets. `project/*` stands for all scopes of a
+    /// project, and `*` for all scopes. Jobs that are not applied belong to no scope, and need `*`.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub scopes: Vec<ScopeSelector>,
+    /// The domains; `*` stands for all domains.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub domains: Vec<DomainSelector>,
+}
+
+/// The role of a caller. A role includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// Reads executions, logs, results, applied workloads and their status.
+    Viewer,
+    /// Runs applied jobs, and cancels, pauses and restarts jobs.
+    Operator,
+    /// Applies manifests, and runs jobs that are not applied.
+    Developer,
+    /// Reads the audit log.
+    Admin,
+}
+
+/// A test of the bindings: the highest role of a caller in a scope and a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyTest {
+    pub user: CallerName,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<CallerName>,
+    /// The scope. If omitted, the test is about jobs that are not applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<ScopeSelector>,
+    /// The domain. If omitted, the test is about all domains together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<DomainSelector>,
+    pub role: ExpectedRole,
+}
+
+/// The highest role that a test expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ExpectedRole {
+    /// No role.
+    None,
+    Viewer,
+    Operator,
+    Developer,
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Developer, Self::Admin];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Developer => "developer",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl From<ExpectedRole> for Option<Role> {
+    fn from(role: ExpectedRole) -> Self {
+        match role {
+            ExpectedRole::None => None,
+            ExpectedRole::Viewer => Some(Role::Viewer),
+            ExpectedRole::Operator => Some(Role::Operator),
+            ExpectedRole::Developer => Some(Role::Developer),
+            ExpectedRole::Admin => Some(Role::Admin),
+        }
+    }
+}
+
+impl PolicyFile {
+    /// Returns the rules of the bindings, in their order.
+    pub fn policy(&self) -> Policy {
+        let rule = |binding: &Binding| {
+            let texts = |names: &[CallerName]| names.iter().map(|name| name.as_str().to_owned()).collect();
+            Rule {
+                role: binding.role,
+                users: texts(&binding.users),
+                groups: texts(&binding.groups),
+                area: Area {
+                    scopes: names(binding.scopes.iter().map(ScopeSelector::as_str)),
+                    domains: names(binding.domains.iter().map(DomainSelector::as_str)),
+                },
+            }
+        };
+        Policy { rules: self.bindings.iter().map(rule).collect() }
+    }
+}
+
+impl PolicyTest {
+    /// Returns the highest role that a policy gives, if it is not the expected one.
+    pub fn failure(&self, policy: &Policy) -> Option<Option<Role>> {
+        let groups: Vec<String> = self.groups.iter().map(|group| group.as_str().to_owned()).collect();
+        let role = policy.role(self.user.as_str(), &groups, self.resource());
+        (role != self.role.into()).then_some(role)
+    }
+
+    /// Returns the scope and the domain that the test is about.
+    pub fn resource(&self) -> Resource<'_> {
+        Resource {
+            scope: self.scope.as_ref().map(ScopeSelector::as_str).filter(|it| *it != text::ALL),
+            domain: self.domain.as_ref().map(DomainSelector::as_str).filter(|it| *it != text::ALL),
+        }
+    }
+}
+
+fn names<'n>(selectors: impl Iterator<Item = &'n str> + Clone) -> Names {
+    match selectors.clone().any(|it| it == text::ALL) {
+        true => Names::All,
+        false => Names::Only(selectors.map(str::to_owned).collect()),
+    }
+}

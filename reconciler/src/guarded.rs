@@ -1,0 +1,333 @@
+//! A control plane as one caller may use it. Every call of its interfaces is checked here, for gRPC and REST alike.
+//!
+//! | call | role |
+//! | --- | --- |
+//! | `state`, `state_at`, `bodies`, `revisions`, `history` | `viewer`; what is invisible is left out |
+//! | `commit` | `developer` of the domain of each change |
+//! | `published` | `developer` of the scope, for own commits; of all its domains, for those of others |
+//! | `leader` | `viewer` of any domain |
+//! | `jobs`, `events` | `viewer` |
+//! | `request` | `operator` |
+//! | `complete` | `operator` of the job's domain; of all domains of the scope without a job |
+//! | `completions`, `completed` | `viewer` of a domain in the scope |
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dcp_model::primitive::{Address, Body, Fingerprint};
+use dcp_server::policy::{Names, Resource, Role};
+use dcp_server::{Caller, Denied, offload};
+use jiff::Timestamp;
+
+use crate::assets::{Assets, Completed, Completion, NewCompletions, Page};
+use crate::reconcile::store::Event;
+use crate::reconcile::{ContinuousJobs, Leader, Overview, Request, not_applied};
+use crate::registry::{Error, Registry, Result, check};
+use crate::state::{Applied, Base, Change, Commit, Head, Revision, Scope, State};
+
+/// A part of a control plane that is used as its callers only.
+#[derive(Debug)]
+pub(crate) struct Protected<T: ?Sized>(Arc<T>);
+
+// A derived implementation would need `T: Clone`.
+impl<T: ?Sized> Clone for Protected<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: ?Sized> Protected<T> {
+    pub(crate) fn new(part: Arc<T>) -> Self {
+        Self(part)
+    }
+
+    /// Returns the part as a caller may use it.
+    pub(crate) fn used_by(&self, caller: &Caller) -> Guarded<T> {
+        Guarded { part: Arc::clone(&self.0), caller: caller.clone() }
+    }
+}
+
+/// A part of a control plane as one caller may use it.
+#[derive(Debug)]
+pub(crate) struct Guarded<T: ?Sized> {
+    part: Arc<T>,
+    caller: Caller,
+}
+
+impl<T: ?Sized> Clone for Guarded<T> {
+    fn clone(&self) -> Self {
+        Self { part: Arc::clone(&self.part), caller: self.caller.clone() }
+    }
+}
+
+fn resource<'a>(scope: &'a Scope, domain: &'a str) -> Resource<'a> {
+    Resource::of(Some(scope.as_str()), domain)
+}
+
+fn all_domains(scope: &Scope) -> Resource<'_> {
+    Resource { scope: Some(scope.as_str()), domain: None }
+}
+
+impl<T: ?Sized> Guarded<T> {
+    /// Returns the domains of a scope that the caller may read.
+    fn visible_domains(&self, scope: &Scope) -> Names {
+        self.caller.visible().domains_in(scope.as_str())
+    }
+
+    /// Checks a role for something that the caller named itself.
+    fn authorize(&self, role: Role, resource: Resource<'_>) -> Result<()> {
+        let authorized = self.caller.authorize(role, resource);
+        authorized.map_err(|denied| Error::Denied(denied.message(&self.caller, role, resource)))
+    }
+}
+
+/// Keeps the part of a state that is visible.
+fn visible_state(mut state: State, domains: &Names) -> State {
+    let Names::Only(visible) = domains else { return state };
+    if visible.is_empty() {
+        return State::default();
+    }
+    state.entries.retain(|address, _| visible.contains(&address.domain));
+    state.applied = state.applied.map(without_counts);
+    state
+}
+
+/// Removes the numbers of workloads, which are those of all domains.
+fn without_counts(applied: Applied) -> Applied {
+    Applied { counts: std::collections::BTreeMap::new(), ..applied }
+}
+
+/// Maximum number of commits that a caller with a part of the domains can put in place at once.
+const MAX_OWN_COMMITS: usize = 100;
+
+/// Returns the domains of the jobs that a changed primitive runs. A job that names another domain than its address is
+/// rejected: it would run there.
+fn domains_run(change: &Change) -> Result<BTreeSet<String>> {
+    let Change { address, body: Some(body), .. } = change else { return Ok(BTreeSet::new()) };
+    let invalid =
+        |why: &dyn std::fmt::Display| Error::Invalid(format!("the body of `{address}` is invalid: {why}"));
+    let of_job = |job: &str| job.parse::<Address>().map(|job| job.domain).map_err(|why| invalid(&why));
+    match Body::parse(address.kind, &body.text).map_err(|why| invalid(&why))? {
+        Body::CoreEtlJob(job) if job.metadata.domain.as_str() != address.domain => {
+            Err(invalid(&format!("it is of the domain `{}`", job.metadata.domain)))
+        }
+        Body::CoreEtlJob(_) => Ok(BTreeSet::new()),
+        Body::ContinuousJob(continuous) => Ok([of_job(&continuous.job)?].into()),
+        Body::Orchestrator(orchestrator) => {
+            orchestrator.dag.tasks.iter().map(|task| of_job(&task.job)).collect()
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for Guarded<dyn Registry> {
+    async fn state(&self, scope: &Scope) -> Result<State> {
+        let domains = self.visible_domains(scope);
+        let mut state = visible_state(self.part.state(scope).await?, &domains);
+        if domains != Names::All {
+            // The caller can put files of its own commits in place only: it does not see the files of others.
+            let own = self.own_commits(scope, &state.unpublished).await?;
+            state.unpublished.retain(|serial| own.contains(serial));
+        }
+        Ok(state)
+    }
+
+    async fn state_at(&self, scope: &Scope, serial: u64) -> Result<State> {
+        let domains = self.visible_domains(scope);
+        if domains == Names::none() {
+            // As in a scope without commits.
+            return check::serial(scope, serial, &Base::default()).map(|()| State::default());
+        }
+        Ok(visible_state(self.part.state_at(scope, serial).await?, &domains))
+    }
+
+    async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
+        if let Names::Only(visible) = self.visible_domains(scope) {
+            let domains = self.part.domains(scope, fingerprints).await?;
+            let mut hidden = fingerprints.iter().zip(&domains).filter(|(_, of)| of.is_disjoint(&visible));
+            if let Some((fingerprint, _)) = hidden.next() {
+                return Err(check::no_body(fingerprint));
+            }
+        }
+        self.part.bodies(scope, fingerprints).await
+    }
+
+    async fn domains(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
+        self.authorize(Role::Viewer, all_domains(scope))?;
+        self.part.domains(scope, fingerprints).await
+    }
+
+    async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
+        match self.caller.authorize(Role::Viewer, resource(scope, &address.domain)) {
+            Ok(()) => self.part.revisions(scope, address).await,
+            // As of an address that was never applied.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn history(&self, scope: &Scope, before: Option<u64>, limit: u32) -> Result<Vec<Applied>> {
+        let domains = self.visible_domains(scope);
+        if domains == Names::none() {
+            return Ok(Vec::new());
+        }
+        let history = self.part.history(scope, before, limit).await?;
+        match domains {
+            Names::All => Ok(history),
+            Names::Only(_) => Ok(history.into_iter().map(without_counts).collect()),
+        }
+    }
+
+    async fn commit(&self, scope: &Scope, mut commit: Commit) -> Result<Head> {
+        if !self.caller.is_unrestricted() {
+            let bytes = commit.bytes();
+            let (guarded, scope) = (self.clone(), scope.clone());
+            let checked = offload(bytes, move || guarded.check_commit(&scope, &commit).map(|()| commit));
+            commit = checked.await?;
+        }
+        self.part.commit(scope, commit).await
+    }
+
+    async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
+        if self.authorize(Role::Developer, all_domains(scope)).is_ok() {
+            return self.part.published(scope, serials).await;
+        }
+        let own = self.own_commits(scope, serials).await?;
+        if let Some(other) = serials.iter().find(|serial| !own.contains(serial)) {
+            return Err(Error::Denied(format!(
+                "serial {other} of `{scope}` was applied by another caller, and `{}` does not have the role `developer` \
+                 for all domains of the scope",
+                self.caller.name
+            )));
+        }
+        self.part.published(scope, serials).await
+    }
+}
+
+impl Guarded<dyn Registry> {
+    /// Checks the roles for the changes of a commit, and for the jobs that their bodies refer to.
+    fn check_commit(&self, scope: &Scope, commit: &Commit) -> Result<()> {
+        let changed: BTreeSet<&str> = commit.changes.iter().map(|it| it.address.domain.as_str()).collect();
+        for domain in changed {
+            self.authorize(Role::Developer, resource(scope, domain))?;
+        }
+        let mut run = BTreeSet::new();
+        for change in &commit.changes {
+            run.extend(domains_run(change)?);
+        }
+        run.iter().try_for_each(|domain| self.authorize(Role::Operator, resource(scope, domain)))
+    }
+
+    /// Returns those of some commits that the caller made.
+    async fn own_commits(&self, scope: &Scope, serials: &[u64]) -> Result<BTreeSet<u64>> {
+        let mut own = BTreeSet::new();
+        // Rarely more than one apply of a caller is interrupted.
+        for &serial in serials.iter().rev().take(MAX_OWN_COMMITS) {
+            let found = self.part.history(scope, Some(serial.saturating_add(1)), 1).await?;
+            if found.iter().any(|it| it.serial == serial && *it.by == *self.caller.name) {
+                own.insert(serial);
+            }
+        }
+        Ok(own)
+    }
+}
+
+#[async_trait]
+impl ContinuousJobs for Guarded<dyn ContinuousJobs> {
+    async fn leader(&self) -> Result<Option<Leader>> {
+        self.caller.require_role().map_err(Error::Denied)?;
+        self.part.leader().await
+    }
+
+    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Overview> {
+        match self.visible_domains(scope) {
+            Names::All => self.part.jobs(scope, address).await,
+            Names::Only(visible) if address.is_some_and(|it| !visible.contains(&it.domain)) => {
+                Ok(Overview::default())
+            }
+            Names::Only(visible) => {
+                let mut overview = self.part.jobs(scope, address).await?;
+                overview.jobs.retain(|job| visible.contains(&job.address.domain));
+                Ok(overview)
+            }
+        }
+    }
+
+    async fn request(
+        &self,
+        scope: &Scope,
+        address: &Address,
+        request: Request,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<()> {
+        match self.caller.authorize(Role::Operator, resource(scope, &address.domain)) {
+            Ok(()) => self.part.request(scope, address, request, by, at).await,
+            Err(Denied::Hidden) => Err(not_applied(scope, address)),
+            Err(Denied::Forbidden(why)) => Err(Error::Denied(why)),
+        }
+    }
+
+    async fn events(&self, scope: &Scope, address: &Address, limit: u32) -> Result<Vec<Event>> {
+        match self.caller.authorize(Role::Viewer, resource(scope, &address.domain)) {
+            Ok(()) => self.part.events(scope, address, limit).await,
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Removes the job and the run of a completion if the job is invisible. Assets are known to the whole scope.
+fn hide_job(completion: &mut Completion, visible: &Names) {
+    let domain = completion.job.as_deref().and_then(|job| job.split_once('/')).map(|(domain, _)| domain);
+    if domain.is_some_and(|domain| !visible.include(Some(domain))) {
+        completion.job = None;
+        completion.run.clear();
+        completion.by.clear();
+    }
+}
+
+#[async_trait]
+impl Assets for Guarded<dyn Assets> {
+    async fn complete(
+        &self,
+        scope: &Scope,
+        new: &NewCompletions,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Vec<Completion>> {
+        let domain = new.job.as_deref().and_then(|job| job.split_once('/')).map(|(domain, _)| domain);
+        let resource = domain.map_or_else(|| all_domains(scope), |domain| resource(scope, domain));
+        self.authorize(Role::Operator, resource)?;
+        self.part.complete(scope, new, by, at).await
+    }
+
+    async fn completions(
+        &self,
+        scope: &Scope,
+        after: Option<u64>,
+        asset: Option<&str>,
+        limit: u32,
+    ) -> Result<Page> {
+        if self.visible_domains(scope) == Names::none() {
+            return Ok(Page { completions: Vec::new(), seen: after.unwrap_or_default() });
+        }
+        let visible = self.visible_domains(scope);
+        let mut page = self.part.completions(scope, after, asset, limit).await?;
+        for completion in &mut page.completions {
+            hide_job(completion, &visible);
+        }
+        Ok(page)
+    }
+
+    async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>> {
+        if self.visible_domains(scope) == Names::none() {
+            return Ok(Vec::new());
+        }
+        let visible = self.visible_domains(scope);
+        let mut completed = self.part.completed(scope).await?;
+        for asset in &mut completed {
+            hide_job(&mut asset.last, &visible);
+        }
+        Ok(completed)
+    }
+}

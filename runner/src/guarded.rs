@@ -1,0 +1,145 @@
+//! A Runner as one caller may use it. Every call of the interface is checked here, for gRPC and REST alike.
+//!
+//! | call | role |
+//! | --- | --- |
+//! | `submit` of an applied job | `operator` of the job's domain in its scope |
+//! | `submit` of another job | `developer` of the job's domain in all scopes |
+//! | `cancel` | `operator` |
+//! | `check`, `watch`, `logs`, `result`, `list` | `viewer` |
+//! | `holders` | `viewer` of everything |
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dcp_server::policy::{Resource, Role};
+use dcp_server::{Caller, Denied};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use crate::api::{Filter, Holder, LogPart, LogRequest, Record, Runner, Submitted};
+use crate::error::{Error, Result};
+use crate::execution::{Id, Transition};
+use crate::request::{Definition, Submit};
+use crate::results::Format;
+
+/// A Runner that is used as its callers only.
+#[derive(Debug, Clone)]
+pub(crate) struct Protected(Arc<dyn Runner>);
+
+impl Protected {
+    pub(crate) fn new(runner: Arc<dyn Runner>) -> Self {
+        Self(runner)
+    }
+
+    /// Returns the Runner as a caller may use it.
+    pub(crate) fn used_by(&self, caller: &Caller) -> Guarded {
+        Guarded { runner: Arc::clone(&self.0), caller: caller.clone() }
+    }
+}
+
+/// A Runner as one caller may use it.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded {
+    runner: Arc<dyn Runner>,
+    caller: Caller,
+}
+
+fn resource(record: &Record) -> Resource<'_> {
+    Resource::of(record.request.scope.as_deref(), &record.request.domain)
+}
+
+impl Guarded {
+    /// Returns an execution if the caller has a role for it.
+    async fn find(&self, id: &Id, role: Role) -> Result<Record> {
+        let record = self.runner.check(id).await?;
+        match self.caller.authorize(role, resource(&record)) {
+            Ok(()) => Ok(record),
+            Err(Denied::Hidden) => Err(Error::unknown(id)),
+            Err(Denied::Forbidden(why)) => Err(Error::Denied(why)),
+        }
+    }
+
+    /// Checks that the caller may read an execution, before a stream begins.
+    fn checked<T: Send + 'static>(
+        &self,
+        id: &Id,
+        begin: impl FnOnce(&dyn Runner, &Id) -> BoxStream<'static, Result<T>> + Send + 'static,
+    ) -> BoxStream<'static, Result<T>> {
+        if self.caller.is_unrestricted() {
+            return begin(&*self.runner, id);
+        }
+        let (guarded, id) = (self.clone(), id.clone());
+        let checked = async move {
+            guarded.find(&id, Role::Viewer).await?;
+            Ok::<_, Error>(begin(&*guarded.runner, &id))
+        };
+        stream::once(checked).try_flatten().boxed()
+    }
+
+    fn authorize_submit(&self, submit: &Submit) -> Result<()> {
+        let (role, resource) = match &submit.job {
+            Definition::Applied(of) => (Role::Operator, Resource::of(Some(&of.scope), &of.domain)),
+            Definition::Inline(job) => {
+                (Role::Developer, Resource::of(None, job.job().metadata.domain.as_str()))
+            }
+        };
+        self.caller.authorize(role, resource).map_err(|denied| match (denied, &submit.job) {
+            (Denied::Hidden, Definition::Applied(of)) => Error::not_applied(of),
+            (denied, _) => Error::Denied(denied.message(&self.caller, role, resource)),
+        })
+    }
+}
+
+#[async_trait]
+impl Runner for Guarded {
+    async fn submit(&self, submit: Submit) -> Result<Submitted> {
+        self.authorize_submit(&submit)?;
+        let submitted = self.runner.submit(submit).await;
+        match submitted {
+            Err(Error::TokenReused { id, .. }) if !self.caller.is_unrestricted() => {
+                // The other execution may be invisible for the caller.
+                Err(self.find(&id, Role::Viewer).await.map_or_else(
+                    |_| Error::Denied("the token belongs to another caller; use another token".to_owned()),
+                    |record| Error::TokenReused { id: record.execution.id, differences: Vec::new() },
+                ))
+            }
+            submitted => submitted,
+        }
+    }
+
+    async fn check(&self, id: &Id) -> Result<Record> {
+        self.find(id, Role::Viewer).await
+    }
+
+    async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
+        if !self.caller.is_unrestricted() {
+            self.find(id, Role::Operator).await?;
+        }
+        self.runner.cancel(id, by).await
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
+        let filter = Filter { visible: self.caller.visible(), ..filter.clone() };
+        self.runner.list(&filter, before, limit).await
+    }
+
+    async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
+        self.caller.authorize(Role::Viewer, Resource::EVERYTHING).map_err(|denied| {
+            Error::Denied(denied.message(&self.caller, Role::Viewer, Resource::EVERYTHING))
+        })?;
+        self.runner.holders(after, limit).await
+    }
+
+    fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
+        self.checked(id, move |runner, id| runner.watch(id, from))
+    }
+
+    fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
+        self.checked(id, move |runner, id| runner.logs(id, request))
+    }
+
+    fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
+        self.checked(id, move |runner, id| runner.result(id, format))
+    }
+}

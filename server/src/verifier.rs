@@ -1,0 +1,32 @@
+//! The identification of callers by their tokens.
+
+use std::fmt;
+use std::time::Duration;
+
+use tonic::async_trait;
+
+use crate::caller::Caller;
+
+/// Knows the tokens of one kind.
+#[async_trait]
+pub trait Verifier: fmt::Debug + Send + Sync {
+    /// Returns the holder of a token; none if the token is of another kind.
+    async fn verify(&self, token: &str) -> Result<Option<Verified>, Rejection>;
+}
+
+/// The holder of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub caller: Caller,
+    /// Time for which the token need not be verified again.
+    pub lifetime: Duration,
+}
+
+/// The reason why a token does not identify a caller. Messages do not quote the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// The token is wrong, and stays so.
+    Invalid(String),
+    /// The token can't be verified now, as when a provider can't be reached.
+    Unavailable(String),
+}
