@@ -156,6 +156,9 @@ pub(crate) enum Command {
     /// Test a policy, which gives callers of a service their roles
     #[command(after_help = POLICY)]
     Policy(PolicyArgs),
+    /// List decisions about the calls of a service, and refused calls
+    #[command(after_help = AUDIT)]
+    Audit(AuditArgs),
     /// Create, list and revoke tokens for callers of a service
     #[command(after_help = TOKEN)]
     Token(TokenArgs),

@@ -2,6 +2,7 @@
 
 mod apply;
 mod assets;
+mod audit;
 mod cancel;
 mod clusters;
 mod compile;
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),
         Command::Serve(args) => serve::run(args, console),
+        Command::Audit(args) => audit::run(args, project, console),
         Command::Policy(args) => policy::run(args, console),
         Command::Token(args) => token::run(args, project, console),
         Command::Graph(args) => graph::run(args, project, console),

@@ -1,6 +1,7 @@
 //! The `dcp` binary: arguments, printing, and the wiring of the parts.
 
 mod args;
+mod audit;
 mod cluster;
 mod clusters;
 mod commands;

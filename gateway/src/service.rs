@@ -71,7 +71,7 @@ pub fn add_guarded(
 /// Rejects calls of others than Runners. A Runner has checked who may submit to a domain.
 fn authorize(request: Request<()>) -> std::result::Result<Request<()>, Status> {
     let caller = Caller::of(&request)?;
-    let authorized = caller.authorize(Role::Developer, Resource::EVERYTHING);
+    let authorized = caller.check(Role::Developer, Resource::EVERYTHING);
     if let Err(why) = authorized {
         let why = why.message(caller, Role::Developer, Resource::EVERYTHING);
         return Err(denied(format!("a Gateway is for Runners: {why}")));

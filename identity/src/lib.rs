@@ -1,5 +1,6 @@
-//! Identifies callers.
+//! Identifies callers, and stores decisions about their calls.
 //!
-//! [`tokens`] has static tokens, stored as salted hashes in a database.
+//! [`tokens`] has static tokens, stored as salted hashes in a database. [`audit`] is the audit log.
 
+pub mod audit;
 pub mod tokens;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use dcp_model::primitive::{Address, Body, Fingerprint};
 use dcp_server::policy::{Names, Resource, Role};
-use dcp_server::{Caller, Denied, offload};
+use dcp_server::{Act, Caller, Denied, offload};
 use jiff::Timestamp;
 
 use crate::assets::{Assets, Completed, Completion, NewCompletions, Page};
@@ -65,6 +65,17 @@ fn resource<'a>(scope: &'a Scope, domain: &'a str) -> Resource<'a> {
     Resource::of(Some(scope.as_str()), domain)
 }
 
+/// Returns what a caller is about to do with an address.
+fn on<'a>(
+    name: &'static str,
+    role: Role,
+    scope: &'a Scope,
+    address: &'a Address,
+    subject: &'a str,
+) -> Act<'a> {
+    Act { name, role, resource: resource(scope, &address.domain), subject: Some(subject) }
+}
+
 fn all_domains(scope: &Scope) -> Resource<'_> {
     Resource { scope: Some(scope.as_str()), domain: None }
 }
@@ -76,9 +87,11 @@ impl<T: ?Sized> Guarded<T> {
     }
 
     /// Checks a role for something that the caller named itself.
-    fn authorize(&self, role: Role, resource: Resource<'_>) -> Result<()> {
-        let authorized = self.caller.authorize(role, resource);
-        authorized.map_err(|denied| Error::Denied(denied.message(&self.caller, role, resource)))
+    async fn authorize(&self, act: Act<'_>) -> Result<()> {
+        self.caller.authorize(act).await.map_err(|denied| match denied {
+            Denied::Unavailable(why) => Error::Unavailable(why),
+            denied => Error::Denied(denied.message(&self.caller, act.role, act.resource)),
+        })
     }
 }
 
@@ -120,6 +133,16 @@ fn domains_run(change: &Change) -> Result<BTreeSet<String>> {
     }
 }
 
+/// Returns the roles that a commit needs, each with a domain: for its changes, and for the jobs that they run.
+fn needed_roles(commit: &Commit) -> Result<BTreeSet<(Role, String)>> {
+    let mut needed = BTreeSet::new();
+    for change in &commit.changes {
+        needed.insert((Role::Developer, change.address.domain.clone()));
+        needed.extend(domains_run(change)?.into_iter().map(|domain| (Role::Operator, domain)));
+    }
+    Ok(needed)
+}
+
 #[async_trait]
 impl Registry for Guarded<dyn Registry> {
     async fn state(&self, scope: &Scope) -> Result<State> {
@@ -154,13 +177,16 @@ impl Registry for Guarded<dyn Registry> {
     }
 
     async fn domains(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
-        self.authorize(Role::Viewer, all_domains(scope))?;
+        let act = Act { name: "bodies", role: Role::Viewer, resource: all_domains(scope), subject: None };
+        self.authorize(act).await?;
         self.part.domains(scope, fingerprints).await
     }
 
     async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
-        match self.caller.authorize(Role::Viewer, resource(scope, &address.domain)) {
+        let subject = address.to_string();
+        match self.caller.authorize(on("revisions", Role::Viewer, scope, address, &subject)).await {
             Ok(()) => self.part.revisions(scope, address).await,
+            Err(Denied::Unavailable(why)) => Err(Error::Unavailable(why)),
             // As of an address that was never applied.
             Err(_) => Ok(Vec::new()),
         }
@@ -180,16 +206,19 @@ impl Registry for Guarded<dyn Registry> {
 
     async fn commit(&self, scope: &Scope, mut commit: Commit) -> Result<Head> {
         if !self.caller.is_unrestricted() {
-            let bytes = commit.bytes();
-            let (guarded, scope) = (self.clone(), scope.clone());
-            let checked = offload(bytes, move || guarded.check_commit(&scope, &commit).map(|()| commit));
-            commit = checked.await?;
+            let checked = offload(commit.bytes(), move || needed_roles(&commit).map(|roles| (roles, commit)));
+            let (roles, checked) = checked.await?;
+            for (role, domain) in roles {
+                let resource = resource(scope, &domain);
+                self.authorize(Act { name: "commit", role, resource, subject: Some(&checked.id) }).await?;
+            }
+            commit = checked;
         }
         self.part.commit(scope, commit).await
     }
 
     async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
-        if self.authorize(Role::Developer, all_domains(scope)).is_ok() {
+        if self.caller.check(Role::Developer, all_domains(scope)).is_ok() {
             return self.part.published(scope, serials).await;
         }
         let own = self.own_commits(scope, serials).await?;
@@ -205,19 +234,6 @@ impl Registry for Guarded<dyn Registry> {
 }
 
 impl Guarded<dyn Registry> {
-    /// Checks the roles for the changes of a commit, and for the jobs that their bodies refer to.
-    fn check_commit(&self, scope: &Scope, commit: &Commit) -> Result<()> {
-        let changed: BTreeSet<&str> = commit.changes.iter().map(|it| it.address.domain.as_str()).collect();
-        for domain in changed {
-            self.authorize(Role::Developer, resource(scope, domain))?;
-        }
-        let mut run = BTreeSet::new();
-        for change in &commit.changes {
-            run.extend(domains_run(change)?);
-        }
-        run.iter().try_for_each(|domain| self.authorize(Role::Operator, resource(scope, domain)))
-    }
-
     /// Returns those of some commits that the caller made.
     async fn own_commits(&self, scope: &Scope, serials: &[u64]) -> Result<BTreeSet<u64>> {
         let mut own = BTreeSet::new();
@@ -261,7 +277,14 @@ impl ContinuousJobs for Guarded<dyn ContinuousJobs> {
         by: &str,
         at: Timestamp,
     ) -> Result<()> {
-        match self.caller.authorize(Role::Operator, resource(scope, &address.domain)) {
+        let name = match request {
+            Request::Pause => "pause",
+            Request::Resume => "resume",
+            Request::Restart => "restart",
+        };
+        let subject = address.to_string();
+        match self.caller.authorize(on(name, Role::Operator, scope, address, &subject)).await {
+            Err(Denied::Unavailable(why)) => Err(Error::Unavailable(why)),
             Ok(()) => self.part.request(scope, address, request, by, at).await,
             Err(Denied::Hidden) => Err(not_applied(scope, address)),
             Err(Denied::Forbidden(why)) => Err(Error::Denied(why)),
@@ -269,7 +292,9 @@ impl ContinuousJobs for Guarded<dyn ContinuousJobs> {
     }
 
     async fn events(&self, scope: &Scope, address: &Address, limit: u32) -> Result<Vec<Event>> {
-        match self.caller.authorize(Role::Viewer, resource(scope, &address.domain)) {
+        let subject = address.to_string();
+        match self.caller.authorize(on("events", Role::Viewer, scope, address, &subject)).await {
+            Err(Denied::Unavailable(why)) => Err(Error::Unavailable(why)),
             Ok(()) => self.part.events(scope, address, limit).await,
             Err(_) => Ok(Vec::new()),
         }
@@ -297,7 +322,8 @@ impl Assets for Guarded<dyn Assets> {
     ) -> Result<Vec<Completion>> {
         let domain = new.job.as_deref().and_then(|job| job.split_once('/')).map(|(domain, _)| domain);
         let resource = domain.map_or_else(|| all_domains(scope), |domain| resource(scope, domain));
-        self.authorize(Role::Operator, resource)?;
+        let act = Act { name: "complete", role: Role::Operator, resource, subject: new.job.as_deref() };
+        self.authorize(act).await?;
         self.part.complete(scope, new, by, at).await
     }
 

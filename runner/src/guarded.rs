@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use dcp_server::policy::{Resource, Role};
-use dcp_server::{Caller, Denied};
+use dcp_server::{Act, Caller, Denied};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -50,13 +50,15 @@ fn resource(record: &Record) -> Resource<'_> {
 }
 
 impl Guarded {
-    /// Returns an execution if the caller has a role for it.
-    async fn find(&self, id: &Id, role: Role) -> Result<Record> {
+    /// Returns an execution if the caller has a role for it. `act` is the name of what it is about to do.
+    async fn find(&self, id: &Id, act: &'static str, role: Role) -> Result<Record> {
         let record = self.runner.check(id).await?;
-        match self.caller.authorize(role, resource(&record)) {
+        let act = Act { name: act, role, resource: resource(&record), subject: Some(id.as_str()) };
+        match self.caller.authorize(act).await {
             Ok(()) => Ok(record),
             Err(Denied::Hidden) => Err(Error::unknown(id)),
             Err(Denied::Forbidden(why)) => Err(Error::Denied(why)),
+            Err(Denied::Unavailable(why)) => Err(Error::Unavailable(why)),
         }
     }
 
@@ -64,6 +66,7 @@ impl Guarded {
     fn checked<T: Send + 'static>(
         &self,
         id: &Id,
+        act: &'static str,
         begin: impl FnOnce(&dyn Runner, &Id) -> BoxStream<'static, Result<T>> + Send + 'static,
     ) -> BoxStream<'static, Result<T>> {
         if self.caller.is_unrestricted() {
@@ -71,21 +74,26 @@ impl Guarded {
         }
         let (guarded, id) = (self.clone(), id.clone());
         let checked = async move {
-            guarded.find(&id, Role::Viewer).await?;
+            guarded.find(&id, act, Role::Viewer).await?;
             Ok::<_, Error>(begin(&*guarded.runner, &id))
         };
         stream::once(checked).try_flatten().boxed()
     }
 
-    fn authorize_submit(&self, submit: &Submit) -> Result<()> {
-        let (role, resource) = match &submit.job {
-            Definition::Applied(of) => (Role::Operator, Resource::of(Some(&of.scope), &of.domain)),
+    async fn authorize_submit(&self, submit: &Submit) -> Result<()> {
+        let (role, resource, name) = match &submit.job {
+            Definition::Applied(of) => {
+                (Role::Operator, Resource::of(Some(&of.scope), &of.domain), of.name.as_str())
+            }
             Definition::Inline(job) => {
-                (Role::Developer, Resource::of(None, job.job().metadata.domain.as_str()))
+                let metadata = &job.job().metadata;
+                (Role::Developer, Resource::of(None, metadata.domain.as_str()), metadata.name.as_str())
             }
         };
-        self.caller.authorize(role, resource).map_err(|denied| match (denied, &submit.job) {
+        let act = Act { name: "submit", role, resource, subject: Some(name) };
+        self.caller.authorize(act).await.map_err(|denied| match (denied, &submit.job) {
             (Denied::Hidden, Definition::Applied(of)) => Error::not_applied(of),
+            (Denied::Unavailable(why), _) => Error::Unavailable(why),
             (denied, _) => Error::Denied(denied.message(&self.caller, role, resource)),
         })
     }
@@ -94,12 +102,12 @@ impl Guarded {
 #[async_trait]
 impl Runner for Guarded {
     async fn submit(&self, submit: Submit) -> Result<Submitted> {
-        self.authorize_submit(&submit)?;
+        self.authorize_submit(&submit).await?;
         let submitted = self.runner.submit(submit).await;
         match submitted {
             Err(Error::TokenReused { id, .. }) if !self.caller.is_unrestricted() => {
                 // The other execution may be invisible for the caller.
-                Err(self.find(&id, Role::Viewer).await.map_or_else(
+                Err(self.find(&id, "submit", Role::Viewer).await.map_or_else(
                     |_| Error::Denied("the token belongs to another caller; use another token".to_owned()),
                     |record| Error::TokenReused { id: record.execution.id, differences: Vec::new() },
                 ))
@@ -109,12 +117,12 @@ impl Runner for Guarded {
     }
 
     async fn check(&self, id: &Id) -> Result<Record> {
-        self.find(id, Role::Viewer).await
+        self.find(id, "check", Role::Viewer).await
     }
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
         if !self.caller.is_unrestricted() {
-            self.find(id, Role::Operator).await?;
+            self.find(id, "cancel", Role::Operator).await?;
         }
         self.runner.cancel(id, by).await
     }
@@ -125,21 +133,21 @@ impl Runner for Guarded {
     }
 
     async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
-        self.caller.authorize(Role::Viewer, Resource::EVERYTHING).map_err(|denied| {
+        self.caller.check(Role::Viewer, Resource::EVERYTHING).map_err(|denied| {
             Error::Denied(denied.message(&self.caller, Role::Viewer, Resource::EVERYTHING))
         })?;
         self.runner.holders(after, limit).await
     }
 
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
-        self.checked(id, move |runner, id| runner.watch(id, from))
+        self.checked(id, "watch", move |runner, id| runner.watch(id, from))
     }
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
-        self.checked(id, move |runner, id| runner.logs(id, request))
+        self.checked(id, "logs", move |runner, id| runner.logs(id, request))
     }
 
     fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
-        self.checked(id, move |runner, id| runner.result(id, format))
+        self.checked(id, "result", move |runner, id| runner.result(id, format))
     }
 }

@@ -11,6 +11,7 @@ use http::{Method, Request};
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
+use crate::audit::AuditLog;
 use crate::caller::{Caller, hash};
 use crate::login::Login;
 use crate::policy::Policy;
@@ -52,6 +53,8 @@ pub struct Access {
     login: Option<Login>,
     /// The policy for callers who are not unrestricted. Without it, they may do nothing.
     policy: Option<watch::Receiver<Arc<Policy>>>,
+    /// The log of decisions about callers who are not unrestricted.
+    audit: Option<Arc<dyn AuditLog>>,
     /// Callers by the hashes of their tokens. The two caches are apart, so that wrong tokens do not remove
     /// right ones.
     verified: Arc<Cache<TokenHash, Cached<Caller>>>,
@@ -85,7 +88,7 @@ impl Access {
     /// Creates an access for the holders of tokens. Each token is verified by the first verifier that knows its kind.
     pub fn new(verifiers: Vec<Arc<dyn Verifier>>) -> Self {
         let (verified, rejected) = (Arc::new(Cache::new(MAX_CACHED)), Arc::new(Cache::new(MAX_CACHED)));
-        Self { verifiers, login: None, policy: None, verified, rejected }
+        Self { verifiers, login: None, policy: None, audit: None, verified, rejected }
     }
 
     #[must_use]
@@ -97,6 +100,16 @@ impl Access {
     #[must_use]
     pub fn with_policy(self, policy: watch::Receiver<Arc<Policy>>) -> Self {
         Self { policy: Some(policy), ..self }
+    }
+
+    /// Sets the log of decisions.
+    #[must_use]
+    pub fn with_audit_log(self, log: Arc<dyn AuditLog>) -> Self {
+        Self { audit: Some(log), ..self }
+    }
+
+    pub(crate) fn audit_log(&self) -> Option<&Arc<dyn AuditLog>> {
+        self.audit.as_ref()
     }
 
     pub(crate) fn login(&self) -> Option<&Login> {

@@ -6,16 +6,31 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
 
+use crate::audit::{Act, Audit, AuditEntry};
 use crate::policy::{Decision, Policy, Resource, Role, Visible};
 
 /// The caller of a request, stored as an extension of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     pub name: Arc<str>,
     pub groups: Arc<[String]>,
     pub credential: Credential,
     /// None for callers who may do everything.
     policy: Option<Arc<Policy>>,
+    /// None if decisions about the caller are not recorded.
+    audit: Option<Audit>,
+}
+
+impl Eq for Caller {}
+
+/// Callers are equal if they have the same rights, from any place.
+impl PartialEq for Caller {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |caller: &Self| {
+            (caller.name.clone(), caller.groups.clone(), caller.credential.clone(), caller.policy.clone())
+        };
+        key(self) == key(other)
+    }
 }
 
 /// The kind of credential that identified a caller.
@@ -55,18 +70,20 @@ pub enum Denied {
     Hidden,
     /// The caller may read the resource. The message tells the role that is missing.
     Forbidden(String),
+    /// The decision can't be recorded. A retry is safe.
+    Unavailable(String),
 }
 
 impl Caller {
     /// Creates a caller who may do what a policy allows, and nothing without one.
     pub fn new(name: &str, groups: Vec<String>, credential: Credential) -> Self {
         let policy = Some(Arc::default());
-        Self { name: name.into(), groups: groups.into(), credential, policy }
+        Self { name: name.into(), groups: groups.into(), credential, policy, audit: None }
     }
 
     /// Creates a caller who may do everything.
     pub fn unrestricted(name: &str, credential: Credential) -> Self {
-        Self { name: name.into(), groups: Arc::new([]), credential, policy: None }
+        Self { name: name.into(), groups: Arc::new([]), credential, policy: None, audit: None }
     }
 
     /// Returns the caller with the rights that a policy gives. An unrestricted caller stays so.
@@ -82,14 +99,60 @@ impl Caller {
         caller.ok_or_else(|| Status::internal("the server did not identify the caller"))
     }
 
-    /// Decides if the caller may do what needs a role.
-    pub fn authorize(&self, needed: Role, resource: Resource<'_>) -> Result<(), Denied> {
+    /// Decides if the caller may do what needs a role. The decision is not recorded.
+    pub fn check(&self, needed: Role, resource: Resource<'_>) -> Result<(), Denied> {
         let Some(policy) = &self.policy else { return Ok(()) };
-        match policy.decide(&self.name, &self.groups, needed, resource) {
+        self.result(policy.decide(&self.name, &self.groups, needed, resource), needed, resource)
+    }
+
+    fn result(&self, decision: Decision, needed: Role, resource: Resource<'_>) -> Result<(), Denied> {
+        match decision {
             Decision::Allowed(_) => Ok(()),
             Decision::Hidden => Err(Denied::Hidden),
             Decision::Forbidden => Err(Denied::Forbidden(forbidden(&self.name, needed, resource))),
         }
+    }
+
+    #[must_use]
+    pub(crate) fn with_audit(self, audit: Option<Audit>) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Decides if the caller may do something. A decision about a change, or a refusal, is recorded first.
+    pub async fn authorize(&self, act: Act<'_>) -> Result<(), Denied> {
+        let Some(policy) = &self.policy else { return Ok(()) };
+        let decision = policy.decide(&self.name, &self.groups, act.role, act.resource);
+        if act.role > Role::Viewer || !matches!(decision, Decision::Allowed(_)) {
+            self.record(act, decision).await?;
+        }
+        self.result(decision, act.role, act.resource)
+    }
+
+    async fn record(&self, act: Act<'_>, decision: Decision) -> Result<(), Denied> {
+        let Some(Audit { log, clock, peer, trace }) = &self.audit else { return Ok(()) };
+        let reason = match decision {
+            Decision::Allowed(index) => format!("binding {}", index + 1),
+            Decision::Forbidden => format!("needs the role `{}`", act.role.as_str()),
+            Decision::Hidden => "no role".to_owned(),
+        };
+        let entry = AuditEntry {
+            at: clock(),
+            caller: self.name.to_string(),
+            credential: self.credential.to_string(),
+            action: act.name.to_owned(),
+            scope: act.resource.scope.map(str::to_owned),
+            domain: act.resource.domain.map(str::to_owned),
+            subject: act.subject.map(str::to_owned),
+            is_allowed: matches!(decision, Decision::Allowed(_)),
+            reason,
+            peer: peer.map(|peer| peer.to_string()),
+            trace: trace.to_string(),
+        };
+        log.record(entry).await.map_err(|why| {
+            Denied::Unavailable(format!(
+                "the audit log can't be written, and nothing happens without it: {why}"
+            ))
+        })
     }
 
     /// Returns true for a caller who may do everything, without a policy.
@@ -118,7 +181,7 @@ impl Denied {
     pub fn message(self, caller: &Caller, needed: Role, resource: Resource<'_>) -> String {
         match self {
             Self::Hidden => forbidden(&caller.name, needed, resource),
-            Self::Forbidden(message) => message,
+            Self::Forbidden(message) | Self::Unavailable(message) => message,
         }
     }
 }

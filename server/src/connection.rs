@@ -168,12 +168,13 @@ impl ConnectionHandler {
     async fn serve_tcp(self, stream: TcpStream) {
         // Without `TCP_NODELAY`, small responses are delayed. If it can't be set, they still arrive.
         let _ = stream.set_nodelay(true);
+        let authentication = Authentication::Token { peer: stream.peer_addr().ok().map(|peer| peer.ip()) };
         let deadline = Instant::now() + self.head;
         match self.tls.clone() {
-            None => self.serve_http(stream, Authentication::Token, deadline).await,
+            None => self.serve_http(stream, authentication, deadline).await,
             Some(tls) => {
                 if let Ok(Ok(stream)) = timeout_at(deadline, tls.accept(stream)).await {
-                    self.serve_http(stream, Authentication::Token, deadline).await;
+                    self.serve_http(stream, authentication, deadline).await;
                 }
             }
         }

@@ -49,6 +49,7 @@ use public::PublicRoutes;
 use target::{Interface, Target};
 
 pub(crate) use authentication::Authentication;
+use authentication::Identifier;
 
 /// All services behind their layers. A request needs the extensions [`Authentication`] and [`Usage`](crate::usage::Usage)
 /// of its connection.
@@ -63,6 +64,7 @@ pub(crate) fn stack(services: Services, public: Routes, options: &Options, port:
     let public = PublicRoutes::new(public, limits);
     let log = CallLog { log: log.clone(), clock: *clock };
     let login = LoginPage::new(access.as_ref(), port, tls.is_some());
+    let identifier = Identifier { access: access.clone(), clock: *clock };
     let permits = Permits::new(limits, streaming_suffixes);
     let grpc = grpc.prepare().into_axum_router();
     // A router without routes answers 404.
@@ -74,7 +76,7 @@ pub(crate) fn stack(services: Services, public: Routes, options: &Options, port:
         .layer(from_fn_with_state(public, public::serve))
         .layer(from_fn_with_state(log, log::follow))
         .layer(from_fn_with_state(login, login::serve))
-        .layer(from_fn_with_state(access.clone(), authentication::identify))
+        .layer(from_fn_with_state(identifier, authentication::identify))
         .layer(from_fn_with_state(permits, permits::take))
         .map_request(log::note_caller)
         .layer(from_fn_with_state(limits.call_timeout, timeout::limit))

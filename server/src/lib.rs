@@ -5,6 +5,7 @@
 //! token are treated as hostile, and callers with one as careless.
 
 mod access;
+mod audit;
 mod caller;
 pub mod client;
 mod connection;
@@ -31,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use access::Access;
+pub use audit::{Act, AuditEntry, AuditLog};
 pub use caller::{Caller, Credential, Denied};
 pub use connection::Tls;
 pub use dcp_model::policy;

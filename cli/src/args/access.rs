@@ -1,4 +1,4 @@
-//! Arguments of `dcp policy` and `dcp token`.
+//! Arguments of `dcp policy`, `dcp token` and `dcp audit`.
 
 use std::path::PathBuf;
 
@@ -81,7 +81,7 @@ pub(crate) enum TokenCommand {
     Revoke(RevokeToken),
 }
 
-/// The database of tokens.
+/// The database of tokens and of the audit log.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenDatabase {
     /// Database of the service: `postgres://…`, or the path of a SQLite file [default: that of `dcp up` in the project];
@@ -119,6 +119,48 @@ pub(crate) struct RevokeToken {
     /// The id of the token, as `dcp token list` shows it
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) database: TokenDatabase,
+}
+
+pub(super) const AUDIT: &str = "\
+The audit log has each decision of a service with `--policy` about a call that changes something, and each refused call: \
+who called, by which credential and from where, and the binding that allowed it. Entries are stored before anything \
+changes.
+
+Examples:
+  dcp audit --since 24h                      the last day, the newest at the end
+  dcp audit --refused --user ada
+  dcp audit --domain sales --action submit
+  dcp audit --limit 100000 --output json     a line of JSON for each entry";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuditArgs {
+    /// Only entries of this time until now, such as `24h` or `30d`
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only calls of this caller
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Only this action: submit, cancel, commit, pause, resume, restart, complete; or a refused one that reads, such as
+    /// logs
+    #[arg(long, value_name = "NAME")]
+    pub(crate) action: Option<String>,
+    /// Only calls about this scope
+    #[arg(long, value_name = "SCOPE")]
+    pub(crate) scope: Option<String>,
+    /// Only calls about this domain
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
+    /// Only refused calls
+    #[arg(long)]
+    pub(crate) refused: bool,
+    /// Maximum number of entries, the newest ones
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub(crate) limit: u32,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
     #[command(flatten)]
     pub(crate) database: TokenDatabase,
 }

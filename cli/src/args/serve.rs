@@ -75,6 +75,12 @@ pub(crate) struct Served {
     /// Maximum number of connections of one address, except this machine's own; raise it behind a proxy
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_connections_per_peer: u16,
+    /// Days for which entries of the audit log stay in the database; they exist with `--policy`
+    #[arg(long, value_name = "DAYS", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_audit: u32,
+    /// File to which each entry of the audit log is also appended, as a line of JSON
+    #[arg(long, value_name = "FILE", requires = "policy", value_hint = ValueHint::FilePath)]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Format of the log on stderr: a line for each call, with --quiet only for failed ones
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: Format,

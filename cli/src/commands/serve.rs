@@ -44,7 +44,8 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, policy, runner, served } = args;
     let mut options = options(served, console)?;
     block_on(async {
-        let (access, login) = access(*listen, policy.as_deref(), database, Path::new("."), console).await?;
+        let (access, login) =
+            access(*listen, policy.as_deref(), database, Path::new("."), served, console).await?;
         options.access = Some(access);
         let executions = match runner {
             Some(url) => Executions::Runner(Arc::new(remote_runner(url)?)),
@@ -199,12 +200,15 @@ pub(super) async fn access(
     policy: Option<&Path>,
     database: &str,
     root: &Path,
+    served: &Served,
     console: &mut Console,
 ) -> Result<(Access, Option<String>), Failure> {
     if let Some(path) = policy {
         let policy = crate::policy::open(path, console)?;
         let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
-        return Ok((Access::new(vec![Arc::new(tokens)]).with_policy(policy), None));
+        let audit = open_audit(database).await?;
+        let audit = crate::audit::open(audit, served.keep_audit, served.audit_log.as_deref())?;
+        return Ok((Access::new(vec![Arc::new(tokens)]).with_policy(policy).with_audit_log(audit), None));
     }
     if !listen.ip().to_canonical().is_loopback() {
         let message =
@@ -227,8 +231,17 @@ pub(super) async fn open_tokens(database: &str) -> Result<dcp_identity::tokens::
     opened.map_err(|error| Failure::new(error.to_string()))
 }
 
+/// Opens the audit log of a database.
+pub(super) async fn open_audit(database: &str) -> Result<dcp_identity::audit::Store, Failure> {
+    let opened = match is_postgres(database)? {
+        true => dcp_identity::audit::Store::postgres(database).await,
+        false => dcp_identity::audit::Store::sqlite(Path::new(database)).await,
+    };
+    opened.map_err(|error| Failure::new(error.to_string()))
+}
+
 pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Failure> {
-    let Served { certificate, key, max_calls, max_connections_per_peer, log_format } = served;
+    let Served { certificate, key, max_calls, max_connections_per_peer, log_format, .. } = served;
     let mut options = Options::without_tcp();
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });

@@ -46,7 +46,7 @@ pub(super) fn run(
 }
 
 /// Returns the database of `dcp up` in the project.
-fn default_database(project: Option<&Path>) -> Result<String, Failure> {
+pub(super) fn default_database(project: Option<&Path>) -> Result<String, Failure> {
     let home = Workspace::find(project, &[])?;
     let path = home.root.join(FOLDER).join("state.db");
     if !path.exists() {

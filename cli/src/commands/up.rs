@@ -52,7 +52,8 @@ async fn sockets(
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
-            let access = serve::access(*listen, policy.as_deref(), &database, &home.root, console);
+            let access =
+                serve::access(*listen, policy.as_deref(), &database, &home.root, &args.served, console);
             let (access, login) = access.await?;
             options.access = Some(access);
             Ok(Sockets { listen: Some(*listen), login, socket: None })

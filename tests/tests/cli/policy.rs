@@ -94,7 +94,7 @@ impl World {
         write_project(&sandbox, &fake_spark);
         let listen = ["--listen", "127.0.0.1:0", "--policy", "policy.yaml", "--quiet"];
         let up = Process::start(
-            command(&sandbox, &fake_spark, &[&["up"][..], &listen].concat()),
+            command(&sandbox, &fake_spark, &[&["up", "--audit-log", "audit.jsonl"][..], &listen].concat()),
             "up",
             sandbox.join("up.log"),
         );
@@ -650,4 +650,86 @@ async fn every_call_has_the_outcome_that_the_role_of_its_caller_gives() {
     }
     let expected = std::fs::read_to_string(Path::new(&path)).unwrap_or_default();
     assert!(expected == table, "the outcomes differ from tests/golden/access.txt:\n{table}");
+}
+
+/// Returns the caller, the action, the place and the decision of an entry of the audit log.
+fn decision(entry: &Value) -> String {
+    let text = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+    let allowed = entry["allowed"].as_bool().expect("it is decided");
+    let (place, reason) = (format!("{} {}", text("scope"), text("domain")), text("reason"));
+    format!("{} {} {place} {allowed} {reason}", text("caller"), text("action"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_and_refusals_are_in_the_audit_log() {
+    let world = World::start();
+    let submit = "/dcp.runner.v1.Runner/Submit";
+    let check = "/dcp.runner.v1.Runner/Check";
+    let calls = [
+        ("operator", "sales", submit, Outcome::Ok),
+        ("viewer", "sales", submit, Outcome::Denied),
+        ("viewer", "sales", check, Outcome::Ok),
+        ("viewer", "finance", check, Outcome::Hidden),
+        ("developer", "sales", "/dcp.control.v1.Control/Commit", Outcome::Ok),
+    ];
+    for (caller, domain, call, expected) in calls {
+        assert_eq!(outcome(&world, caller, domain, call).await, expected, "{call} as {caller}");
+    }
+    let lines = world.run(&["audit", "--output", "json"]).exits_with(0).stdout;
+    assert_eq!(lines, world.sandbox.read("audit.jsonl"), "the file has the entries of the database");
+    let entries: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("the line is JSON")).collect();
+    let id = &world.executions["finance"];
+    let found: Vec<String> =
+        entries.iter().filter(|entry| entry["caller"] != "developer-of-all").map(decision).collect();
+    let expected = [
+        "operator submit shop sales true binding 2",
+        "viewer submit shop sales false needs the role `operator`",
+        "viewer check shop finance false no role",
+        "developer commit shop sales true binding 3",
+    ];
+    assert_eq!(found, expected);
+    let refused =
+        entries.iter().find(|entry| entry["subject"] == id.as_str()).expect("the refused call is about it");
+    let credential = refused["credential"].as_str().expect("it is known");
+    assert!(credential.starts_with("token ") && refused["peer"] == "127.0.0.1", "{refused}");
+    assert_eq!(refused["trace"].as_str().map(str::len), Some(32), "{refused}");
+    assert!(world.tokens.values().all(|token| !lines.contains(token.as_str())), "no entry has a token");
+    let table = world.run(&["audit", "--refused", "--domain", "sales"]).exits_with(0);
+    table.prints("refused: needs the role `operator`");
+}
+
+#[test]
+fn a_revoked_token_is_rejected() {
+    let world = World::start();
+    let (status, _) = world.http("viewer", "GET", "/api/v1/job", None);
+    assert_eq!(status, 200);
+    let list = world.run(&["token", "list", "--output", "json"]).exits_with(0).json();
+    let tokens = list["tokens"].as_array().expect("there are tokens");
+    let viewer = tokens.iter().find(|token| token["name"] == "viewer").expect("it was created");
+    world
+        .run(&["token", "revoke", viewer["id"].as_str().expect("it has an id")])
+        .exits_with(0)
+        .prints("10 seconds");
+    wait_until(|| (world.http("viewer", "GET", "/api/v1/job", None).0 == 401).then_some(()));
+    world.run(&["token", "list"]).exits_with(0).prints("revoked");
+    world.run(&["token", "revoke", "nothing"]).exits_with(1).prints("there is no token `nothing`");
+}
+
+#[test]
+fn a_changed_policy_is_in_force_and_one_with_a_failing_test_is_not() {
+    let world = World::start();
+    let status = |caller: &str| {
+        world.http(caller, "GET", &format!("/api/v1/job/{}", world.executions["sales"]), None).0
+    };
+    assert_eq!((status("nobody"), status("viewer")), (404, 200));
+    let nobody = "- {role: viewer, users: [nobody], scopes: [\"*\"], domains: [sales]}\n";
+    let tests = "tests:\n- {user: nobody, domain: sales, role: none}\n";
+    world.sandbox.write("policy.yaml", format!("{POLICY}{nobody}{tests}"));
+    wait_until(|| world.sandbox.read("up.log").contains("the old content stays in force").then_some(()));
+    assert_eq!(status("nobody"), 404);
+    world.sandbox.write("policy.yaml", format!("{POLICY}{nobody}"));
+    wait_until(|| (status("nobody") == 200).then_some(()));
+    world.sandbox.write("policy.yaml", POLICY);
+    wait_until(|| (status("nobody") == 404).then_some(()));
 }

@@ -20,7 +20,8 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
     let mut options = super::options(served, console)?;
     super::block_on(async {
         let here = Path::new(".");
-        let (access, login) = super::access(*listen, policy.as_deref(), database, here, console).await?;
+        let (access, login) =
+            super::access(*listen, policy.as_deref(), database, here, served, console).await?;
         options.access = Some(access);
         let store = super::open_executions(database).await?;
         let (file, of_file) = ClustersFile::open(clusters, None, Arc::new(store.clone()), console).await?;

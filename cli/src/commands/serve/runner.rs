@@ -33,7 +33,8 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let mut options = super::options(served, console)?;
     super::block_on(async {
-        let (access, login) = super::access(*listen, policy.as_deref(), database, &root, console).await?;
+        let (access, login) =
+            super::access(*listen, policy.as_deref(), database, &root, served, console).await?;
         options.access = Some(access);
         let store = super::open_executions(database).await?;
         let (runner_options, clusters) = runner_options(args, &root, &store, console).await?;
