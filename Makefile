@@ -7,11 +7,12 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests has a name and requirements here, and commands in scripts/run-tests. A test compares the two files.
 # `make test` runs all groups, `make test-NAME` one.
-GROUPS := unit postgres cloud schemathesis spark streaming kubernetes airflow
+GROUPS := unit postgres cloud schemathesis identity spark streaming kubernetes airflow
 needs-unit := cargo cc python3 venv dpkg
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
+needs-identity := cargo cc node npm
 needs-spark := cargo cc python3 venv javac curl
 needs-streaming := cargo cc python3 venv java maven postgres
 # Without root or a network of its own, the group is skipped; scripts/kubernetes/cluster tells why.
@@ -39,6 +40,7 @@ test:
 ## test-postgres  test the databases with a local PostgreSQL
 ## test-cloud test DAG folders and event logs in S3 with a local moto server
 ## test-schemathesis  test the REST API against its OpenAPI document
+## test-identity  test the verification of tokens with a local OpenID provider
 ## test-spark test jobs of every kind, and the commands of documents, with a local Spark
 ## test-streaming  test streams with a local Spark, Kafka and PostgreSQL
 ## test-kubernetes  test the backend for clusters with a real Kubernetes of one node

@@ -5,6 +5,7 @@ pub mod commits;
 pub mod fake_spark;
 pub mod kafka;
 pub mod moto;
+pub mod oidc_provider;
 pub mod postgres;
 
 use std::collections::BTreeMap;

@@ -247,8 +247,8 @@ class Groups(unittest.TestCase):
             return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
 
         services = {
-            "postgres": "postgres", "cloud": "venv", "schemathesis": "venv", "spark": "javac", "streaming": "maven",
-            "kubernetes": "java",
+            "postgres": "postgres", "cloud": "venv", "schemathesis": "venv", "identity": "npm", "spark": "javac",
+            "streaming": "maven", "kubernetes": "java",
         }
         # The backend itself has modules named `kubernetes`.
         modules = {group: "cluster" if group == "kubernetes" else group for group in services}

@@ -26,6 +26,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
     ("dcp-workspace", Allowed::Only(&["dcp-model", "dcp-compiler"])),
     ("dcp-proto", Allowed::Only(&[])),
     ("dcp-server", Allowed::Only(&[])),
+    ("dcp-identity", Allowed::Only(&["dcp-server"])),
     ("dcp-database", Allowed::Only(&[])),
     ("dcp-objects", Allowed::Only(&[])),
     ("dcp-gateway", Allowed::Only(&["dcp-objects", "dcp-proto", "dcp-server"])),
@@ -144,10 +145,10 @@ fn crates_do_not_reach_banned_dependencies() {
 }
 
 #[test]
-fn only_the_gateway_uses_clients_of_clusters_and_clouds() {
+fn only_the_gateway_and_identity_use_clients_of_clusters_and_clouds() {
     let mut wrong = Vec::new();
     for member in metadata().workspace_packages() {
-        if matches!(member.name.as_str(), "dcp-gateway" | "dcp-tests" | "dcp-bench") {
+        if matches!(member.name.as_str(), "dcp-gateway" | "dcp-identity" | "dcp-tests" | "dcp-bench") {
             continue;
         }
         for dependency in &member.dependencies {
@@ -156,7 +157,7 @@ fn only_the_gateway_uses_clients_of_clusters_and_clouds() {
             }
         }
     }
-    assert_none("only dcp-gateway may use clients of clusters and clouds", &wrong);
+    assert_none("only dcp-gateway and dcp-identity may use clients of clusters and clouds", &wrong);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod operators;
 mod orphans;
 mod permissions;
 mod queues;
+mod service_accounts;
 mod two;
 
 use std::time::Duration;

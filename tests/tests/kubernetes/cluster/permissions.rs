@@ -48,7 +48,7 @@ fn states(report: &Report, of: State) -> Vec<(&str, &str)> {
 }
 
 /// Returns the URL of the API server.
-fn server(cluster: &TestCluster) -> String {
+pub(super) fn server(cluster: &TestCluster) -> String {
     let file = Kubeconfig::read_from(cluster.kubeconfig()).expect("it is a kubeconfig");
     let first = file.clusters.into_iter().next().and_then(|named| named.cluster);
     first.and_then(|cluster| cluster.server).expect("it names a server")
