@@ -149,7 +149,7 @@ async fn backend(
     control_plane: Option<String>,
 ) -> Result<Kubernetes, Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let client = kubernetes::connect(&credentials(cluster, folder)).await;
+    let client = kubernetes::connect(&credentials(&cluster.credentials, folder)).await;
     let client = client.map_err(|error| Failure::new(format!("cluster `{name}`: {error}")))?;
     let settings = Settings { control_plane, ..settings(name, cluster) };
     match &cluster.logs {
@@ -178,8 +178,8 @@ fn is_same_access(a: &Cluster, b: &Cluster) -> bool {
     access(a) == access(b)
 }
 
-fn credentials(cluster: &Cluster, folder: &Path) -> kubernetes::Credentials {
-    match &cluster.credentials {
+pub(crate) fn credentials(declared: &model::Credentials, folder: &Path) -> kubernetes::Credentials {
+    match declared {
         model::Credentials::Kubeconfig { path, context } => {
             kubernetes::Credentials::Kubeconfig { path: path.resolve(folder), context: context.clone() }
         }

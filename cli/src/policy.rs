@@ -4,25 +4,96 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dcp_model::policy::{Policy, PolicyFile};
+use dcp_gateway::kubernetes;
+use dcp_identity::oidc::{self, Algorithm, Issuer};
+use dcp_identity::{Oidc, ServiceAccounts, service_accounts};
+use dcp_model::policy::{self as model, Policy, PolicyFile};
+use dcp_server::Verifier;
 use dcp_workspace::project::Outcome;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::clusters;
 use crate::failure::Failure;
 use crate::operator_file::{self, CHECK_INTERVAL};
 use crate::out::Console;
 use crate::render::sanitize;
 
+/// A policy that follows its file, and the verifiers of its providers.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) policy: watch::Receiver<Arc<Policy>>,
+    pub(crate) verifiers: Vec<Arc<dyn Verifier>>,
+}
+
 /// Reads a policy file, and follows its changes in a task of the current runtime. Prints its diagnostics.
-pub(crate) fn open(path: &Path, console: &mut Console) -> Result<watch::Receiver<Arc<Policy>>, Failure> {
+pub(crate) async fn open(path: &Path, console: &mut Console) -> Result<Opened, Failure> {
     let text = operator_file::load(path).map_err(|error| Failure::at(path, "read", &error))?;
     let (declared, outcome) = read(path, &text)?;
     operator_file::print(&outcome, console)?;
     let declared = declared.ok_or_else(|| operator_file::unusable(path))?;
-    let (policy, receiver) = watch::channel(Arc::new(declared.policy()));
-    tokio::spawn(follow(path.to_owned(), text, policy));
-    Ok(receiver)
+    let verifiers = verifiers(&declared, path.parent().unwrap_or(Path::new("."))).await?;
+    let (sender, policy) = watch::channel(Arc::new(declared.policy()));
+    tokio::spawn(follow(path.to_owned(), text, declared, sender));
+    Ok(Opened { policy, verifiers })
+}
+
+/// Returns the providers of a policy file, which is in this folder.
+pub(crate) fn issuers(policy: &PolicyFile, folder: &Path) -> Result<Vec<Issuer>, Failure> {
+    let issuers = policy.issuers.iter().map(|(name, declared)| {
+        let mut issuer = Issuer::new(name.as_str(), declared.url.as_str(), "");
+        issuer.audiences.clone_from(&declared.audiences);
+        if !declared.algorithms.is_empty() {
+            issuer.algorithms = declared.algorithms.iter().copied().map(algorithm).collect();
+        }
+        issuer.user_claim.clone_from(&declared.user);
+        issuer.groups_claim.clone_from(&declared.groups);
+        issuer.certificate_authority =
+            declared.certificate_authority.as_ref().map(|path| path.resolve(folder));
+        match issuer.problems().first() {
+            None => Ok(issuer),
+            Some(problem) => Err(Failure::new(format!(
+                "the issuer `{name}` can't be used: `{}` {}",
+                problem.field.trim_end_matches("_claim"),
+                problem.message
+            ))),
+        }
+    });
+    issuers.collect()
+}
+
+fn algorithm(declared: model::Algorithm) -> Algorithm {
+    match declared {
+        model::Algorithm::Rs256 => Algorithm::Rs256,
+        model::Algorithm::Rs384 => Algorithm::Rs384,
+        model::Algorithm::Rs512 => Algorithm::Rs512,
+        model::Algorithm::Ps256 => Algorithm::Ps256,
+        model::Algorithm::Ps384 => Algorithm::Ps384,
+        model::Algorithm::Ps512 => Algorithm::Ps512,
+        model::Algorithm::Es256 => Algorithm::Es256,
+        model::Algorithm::Es384 => Algorithm::Es384,
+        model::Algorithm::EdDsa => Algorithm::EdDsa,
+    }
+}
+
+/// Returns the verifiers of a policy file, which is in this folder.
+async fn verifiers(policy: &PolicyFile, folder: &Path) -> Result<Vec<Arc<dyn Verifier>>, Failure> {
+    let mut verifiers: Vec<Arc<dyn Verifier>> = Vec::new();
+    for issuer in issuers(policy, folder)? {
+        let options = oidc::Options { log: Arc::new(log), ..oidc::Options::default() };
+        let verifier = Oidc::new(issuer, options).map_err(|error| Failure::new(error.to_string()))?;
+        verifiers.push(Arc::new(verifier));
+    }
+    if let Some(accounts) = &policy.service_accounts {
+        let client = kubernetes::connect(&clusters::credentials(&accounts.credentials, folder)).await;
+        let client = client.map_err(|error| Failure::new(format!("service accounts: {error}")))?;
+        let settings = service_accounts::Settings {
+            audience: accounts.audience.clone(),
+            issuer: accounts.issuer.clone(),
+        };
+        verifiers.push(Arc::new(ServiceAccounts::new(client, settings)));
+    }
+    Ok(verifiers)
 }
 
 /// Reads the text of a policy file.
@@ -31,7 +102,7 @@ pub(crate) fn read(path: &Path, text: &[u8]) -> Result<(Option<PolicyFile>, Outc
 }
 
 /// Applies changes of the file until the process ends. A file with errors changes nothing.
-async fn follow(path: PathBuf, mut text: Vec<u8>, policy: watch::Sender<Arc<Policy>>) {
+async fn follow(path: PathBuf, mut text: Vec<u8>, started: PolicyFile, policy: watch::Sender<Arc<Policy>>) {
     loop {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let changed = match operator_file::load(&path) {
@@ -43,6 +114,10 @@ async fn follow(path: PathBuf, mut text: Vec<u8>, policy: watch::Sender<Arc<Poli
             Ok(declared) => {
                 policy.send_replace(Arc::new(declared.policy()));
                 log(&format!("`{}` was read again", path.display()));
+                let providers = |file: &PolicyFile| (file.issuers.clone(), file.service_accounts.clone());
+                if providers(&declared) != providers(&started) {
+                    log("changes of `issuers` and `serviceAccounts` take effect at the next start");
+                }
             }
             Err(failure) => log(&format!(
                 "`{}` has changed, and the old content stays in force: {}",

@@ -1,17 +1,20 @@
-//! The policy file, `policy.yaml`: who may do what.
+//! The policy file, `policy.yaml`: providers that identify callers, and the roles of callers.
 //!
 //! The JSON Schema and the decoder are derived from these types. [`Policy`] decides.
 
 mod decision;
 mod text;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Format;
+use crate::clusters::{Credentials, FilePath};
+use crate::manifest::{Format, KubernetesName};
 
 pub use decision::{ALL_TARGETS, Area, Decision, Names, Policy, Resource, Rule, Visible};
-pub use text::{CallerName, DomainSelector, ScopeSelector};
+pub use text::{CallerName, DomainSelector, IssuerUrl, ScopeSelector};
 
 /// Returns the formats of fields that only this file has.
 pub fn formats() -> impl Iterator<Item = &'static Format> {
@@ -22,12 +25,83 @@ pub fn formats() -> impl Iterator<Item = &'static Format> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyFile {
+    /// Providers whose access tokens identify callers, by the prefix of the names of their users and groups. A change
+    /// takes effect at the next start of a service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"format": "kubernetes-name"}))]
+    pub issuers: BTreeMap<KubernetesName, Issuer>,
+    /// The Kubernetes cluster whose service accounts are callers. A change takes effect at the next start of a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<ServiceAccounts>,
     /// The bindings of roles. Their order does not matter.
     #[schemars(length(min = 1))]
     pub bindings: Vec<Binding>,
     /// Tests of the bindings. A file with a test that fails is rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<PolicyTest>,
+}
+
+/// An `OpenID` provider whose access tokens are accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Issuer {
+    /// The URL of the issuer, equal to the letter to `iss` in its tokens.
+    pub url: IssuerUrl,
+    /// The names of this service at the provider. A token has to be for one of them.
+    #[schemars(length(min = 1), inner(length(min = 1, max = 255)), extend("uniqueItems" = true))]
+    pub audiences: Vec<String>,
+    /// The accepted algorithms of signatures. If omitted, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("uniqueItems" = true))]
+    pub algorithms: Vec<Algorithm>,
+    /// The claim with the name of the user. With `email`, the provider has to have verified the address.
+    #[serde(default = "Issuer::default_user")]
+    #[schemars(length(min = 1, max = 255))]
+    pub user: String,
+    /// The claim with the groups of the user. If omitted, users have no groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub groups: Option<String>,
+    /// The path of a file with the certificates, in PEM, that verify the provider. If omitted, those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_authority: Option<FilePath>,
+}
+
+impl Issuer {
+    fn default_user() -> String {
+        "sub".to_owned()
+    }
+}
+
+/// An algorithm of signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Algorithm {
+    Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
+    Es256,
+    Es384,
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// A cluster whose service accounts are callers. Its API server reviews their tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccounts {
+    /// The name of this service in tokens. Tokens for the API server, as every pod has one, are rejected.
+    #[schemars(length(min = 1, max = 255))]
+    pub audience: String,
+    /// The issuer of the cluster's tokens. If omitted, the tokens of all service accounts are reviewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub issuer: Option<String>,
+    /// The credentials of dcp, whose account needs the cluster role `system:auth-delegator`.
+    pub credentials: Credentials,
 }
 
 /// A role of users and groups, in scopes and domains.

@@ -19,10 +19,11 @@ pub(super) fn run(args: &PolicyArgs, console: &mut Console) -> Result<Verdict, F
 }
 
 fn test(args: &PolicyTestArgs, console: &mut Console) -> Result<Verdict, Failure> {
-    let Some(policy) = read(&args.file, console)? else { return Ok(Verdict::Errors) };
+    let Some(declared) = read(&args.file, console)? else { return Ok(Verdict::Errors) };
+    policy::issuers(&declared, args.file.parent().unwrap_or(Path::new(".")))?;
     if !console.quiet {
         let (bindings, tests) =
-            (format_count(policy.bindings.len(), "binding"), format_count(policy.tests.len(), "test"));
+            (format_count(declared.bindings.len(), "binding"), format_count(declared.tests.len(), "test"));
         writeln!(console.out, "`{}` is valid: {bindings}, and {tests} passed", args.file.display())?;
     }
     Ok(Verdict::Success)

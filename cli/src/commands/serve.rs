@@ -27,6 +27,7 @@ use crate::args::{self, Format, Part, ServeControl, ServeReconciler, Served};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
+use crate::policy::Opened;
 use crate::render::sanitize;
 use crate::socket::Socket;
 use crate::{private, runs};
@@ -204,11 +205,12 @@ pub(super) async fn access(
     console: &mut Console,
 ) -> Result<(Access, Option<String>), Failure> {
     if let Some(path) = policy {
-        let policy = crate::policy::open(path, console)?;
+        let Opened { policy, mut verifiers } = crate::policy::open(path, console).await?;
         let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
+        verifiers.insert(0, Arc::new(tokens));
         let audit = open_audit(database).await?;
         let audit = crate::audit::open(audit, served.keep_audit, served.audit_log.as_deref())?;
-        return Ok((Access::new(vec![Arc::new(tokens)]).with_policy(policy).with_audit_log(audit), None));
+        return Ok((Access::new(verifiers).with_policy(policy).with_audit_log(audit), None));
     }
     if !listen.ip().to_canonical().is_loopback() {
         let message =

@@ -9,6 +9,8 @@ text_types! {
     CallerName: "caller-name", check_caller, ["ci", "company:ada@example.com", "system:serviceaccount:airflow:worker"];
     /// The name of a scope, `project/*` for all scopes of a project, or `*` for all scopes.
     ScopeSelector: "scope-selector", check_scope, ["shop/prod", "shop/*", "*"];
+    /// The URL of an issuer: `https://…`, or `http://…` for a provider on this machine.
+    IssuerUrl: "issuer-url", check_issuer, ["https://login.example.com/realms/data"];
     /// The name of a domain, or `*` for all domains.
     DomainSelector: "domain-selector", check_domain, ["sales", "*"];
 }
@@ -16,6 +18,7 @@ text_types! {
 /// The selector of all names.
 pub(super) const ALL: &str = "*";
 const MAX_CALLER_BYTES: usize = 256;
+const MAX_URL: usize = 2048;
 
 fn reject(code: Code, message: String, help: &str) -> Result<(), FormatError> {
     Err(FormatError::new(code, message).help(help))
@@ -53,6 +56,24 @@ fn check_scope(text: &str) -> Result<(), FormatError> {
     }
 }
 
+fn check_issuer(text: &str) -> Result<(), FormatError> {
+    const LOOPBACK: [&str; 3] = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+    let local = LOOPBACK.iter().find_map(|start| text.strip_prefix(start));
+    let is_local = local.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']));
+    let is_remote =
+        text.strip_prefix("https://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let is_plain =
+        text.len() <= MAX_URL && text.chars().all(|c| c.is_ascii_graphic() && !"?#@\\".contains(c));
+    match is_plain && (is_local || is_remote) {
+        true => Ok(()),
+        false => reject(
+            Code::BAD_URI,
+            format!("`{}` is no URL of an issuer", text.escape_debug()),
+            "write it as `iss` in its tokens, with `https://`; `http://` is for providers on this machine",
+        ),
+    }
+}
+
 fn check_domain(text: &str) -> Result<(), FormatError> {
     match text == ALL || Domain::parse(text).is_ok() {
         true => Ok(()),
@@ -76,6 +97,20 @@ mod tests {
                 "scope-selector",
                 &["*", "shop", "shop/prod", "shop/*"],
                 &["", "*/prod", "shop/", "shop/*/a", "Shop", "shop/pr*", "/*", "a/b/c", "**"],
+            ),
+            (
+                "issuer-url",
+                &["https://a.example", "https://a.example/b/", "http://localhost:8080/a", "http://[::1]:1"],
+                &[
+                    "",
+                    "a.example",
+                    "https://",
+                    "https:///a",
+                    "http://a.example",
+                    "http://localhost.evil",
+                    "https://a?b",
+                    "https://u@a",
+                ],
             ),
             ("domain-selector", &["*", "sales"], &["", "sales/*", "Sales", "sa*"]),
         ];

@@ -1,5 +1,7 @@
 //! Every method of every protocol, and every path of REST, called by callers of each role: `tests/golden/access.txt`.
 
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -74,8 +74,8 @@ async fn token_for_dcp_is_accepted_and_tokens_for_others_are_not() {
     for issuer in [None, Some(ISSUER)] {
         let verifier = verifier(client.clone(), issuer);
         for audiences in [&["dcp"][..], &["vault", "dcp"]] {
-            let verified = accepted(&verifier, &token(&accounts, "airflow", audiences).await).await;
-            assert_eq!(verified, Verified { caller: expected.clone(), lifetime: LIFETIME });
+            let holder = accepted(&verifier, &token(&accounts, "airflow", audiences).await).await;
+            assert_eq!(holder, Verified { caller: expected.clone(), lifetime: LIFETIME });
         }
         for audiences in [&[][..], &["vault"]] {
             let why = invalid(&verifier, &token(&accounts, "airflow", audiences).await).await;
