@@ -17,6 +17,7 @@ use dcp_compiler::clusters;
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_compiler::providers;
 use dcp_compiler::source::{SourceFile, Sources};
 use dcp_model::primitive::{Body, CoreEtlJob, Primitive};
 
@@ -76,11 +77,16 @@ pub fn split_files(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests. A file of clusters
-/// that is the only file is read as such.
+/// or of providers that is the only file is read as such.
 pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
     if let (Some(text), 1) = (files.get(clusters::FILE_NAME), files.len()) {
         let source = SourceFile { path: clusters::FILE_NAME.into(), text: text.as_str().into() };
         let (_, found) = clusters::read(PROJECT_FILE, clusters::FILE_NAME, text);
+        return Compilation::of_project(source, found);
+    }
+    if let (Some(text), 1) = (files.get(providers::FILE_NAME), files.len()) {
+        let source = SourceFile { path: providers::FILE_NAME.into(), text: text.as_str().into() };
+        let (_, found) = providers::read(PROJECT_FILE, providers::FILE_NAME, text);
         return Compilation::of_project(source, found);
     }
     let project_text = files.get(FILE_NAME).cloned();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcp_compiler::compile::{Compilation, PROJECT_FILE};
+use dcp_compiler::diag::Diagnostic;
 use dcp_compiler::source::SourceFile;
 use dcp_gateway::clusters::{Bindings, Clusters, Member, OrphanAction, Orphans, Properties};
 use dcp_gateway::kubernetes::{self, Allow, Kubernetes, Namespaces, Queue, QueueKind, Settings};
@@ -177,14 +178,14 @@ async fn backend(
 }
 
 /// Prints the diagnostics of a file.
-fn print(outcome: &Outcome, console: &mut Console) -> Result<(), Failure> {
+pub(crate) fn print(outcome: &Outcome, console: &mut Console) -> Result<(), Failure> {
     let report = Report { outcome, root: Path::new("."), quiet: console.quiet, deny_warnings: false };
     let look = console.err.look;
     render::write_diagnostics(&report, look, &mut console.err)?;
     Ok(())
 }
 
-fn load(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn load(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(MAX_BYTES).read_to_end(&mut text)?;
     Ok(text)
@@ -195,16 +196,20 @@ fn read(path: &Path, text: &[u8]) -> Result<(Option<model::Clusters>, Outcome), 
     let shown = path.display().to_string();
     let text = std::str::from_utf8(text).map_err(|_| Failure::new(format!("`{shown}` is not UTF-8")))?;
     let (declared, diagnostics) = dcp_compiler::clusters::read(PROJECT_FILE, &shown, text);
-    let source = SourceFile { path: shown.into(), text: text.into() };
-    let compilation = Compilation::of_project(source, diagnostics);
-    let outcome = Outcome {
-        compilation,
+    let outcome = outcome(&shown, text, diagnostics, declared.is_none());
+    Ok((declared, outcome))
+}
+
+/// Returns the outcome of reading a file, for its diagnostics.
+pub(crate) fn outcome(path: &str, text: &str, diagnostics: Vec<Diagnostic>, stopped: bool) -> Outcome {
+    let source = SourceFile { path: path.into(), text: text.into() };
+    Outcome {
+        compilation: Compilation::of_project(source, diagnostics),
         files: 0,
-        stopped: declared.is_none(),
+        stopped,
         timings: dcp_workspace::project::Timings::default(),
         fresh: Vec::new(),
-    };
-    Ok((declared, outcome))
+    }
 }
 
 /// Returns true if two declarations differ only in what decides about new applications.

@@ -11,6 +11,7 @@ mod jobs;
 mod out;
 mod private;
 mod progress;
+mod providers;
 mod render;
 mod runs;
 mod select;

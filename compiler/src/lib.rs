@@ -14,6 +14,7 @@ pub mod graph;
 mod lower;
 pub mod place;
 pub mod project;
+pub mod providers;
 pub mod schema;
 pub mod source;
 pub mod sql;

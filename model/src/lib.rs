@@ -9,5 +9,6 @@ pub mod dataset;
 pub mod diag;
 pub mod manifest;
 pub mod primitive;
+pub mod providers;
 pub mod reference;
 pub mod secrets;

@@ -144,6 +144,7 @@ fn generated_files_are_up_to_date() {
         ("schemas/manifest.json", schema::MANIFEST.text()),
         ("schemas/project.json", schema::PROJECT.text()),
         ("schemas/clusters.json", schema::CLUSTERS.text()),
+        ("schemas/secrets.json", schema::SECRETS.text()),
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),

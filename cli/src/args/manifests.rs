@@ -111,6 +111,8 @@ pub(crate) enum SchemaOf {
     Project,
     /// The file of clusters, clusters.yaml
     Clusters,
+    /// The file of providers of secrets, secrets.yaml
+    Secrets,
 }
 
 pub(super) const FMT: &str = "\

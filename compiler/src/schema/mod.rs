@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use dcp_model::clusters::{self, Clusters};
 use dcp_model::manifest::{self, Format, Manifest};
+use dcp_model::providers::{self, SecretsFile};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -37,9 +38,14 @@ pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {
 pub static CLUSTERS: LazyLock<DocumentSchema> =
     LazyLock::new(|| DocumentSchema::new(generate::document::<Clusters>("clusters", "The clusters of dcp")));
 
+/// The schema of `secrets.yaml`.
+pub static SECRETS: LazyLock<DocumentSchema> = LazyLock::new(|| {
+    DocumentSchema::new(generate::document::<SecretsFile>("secrets", "The providers of secrets of dcp"))
+});
+
 /// Returns the formats of all documents.
 fn formats() -> impl Iterator<Item = &'static Format> {
-    manifest::formats().chain(clusters::formats())
+    manifest::formats().chain(clusters::formats()).chain(providers::formats())
 }
 
 impl DocumentSchema {

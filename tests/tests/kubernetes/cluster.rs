@@ -9,6 +9,7 @@ mod operators;
 mod orphans;
 mod permissions;
 mod queues;
+mod secrets;
 mod two;
 
 use std::time::Duration;
