@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::kubernetes::{Credentials, Kubernetes, Namespaces, Operator, Settings, connect};
-use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Service, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, PostParams};
@@ -301,6 +301,29 @@ pub async fn pod_names(client: &Client, namespace: &str) -> Vec<String> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = pods.list(&ListParams::default()).await.expect("the API server responds");
     list.items.into_iter().filter_map(|pod| pod.metadata.name).collect()
+}
+
+/// Returns the pods, config maps, services and events of a namespace, as JSON.
+///
+/// # Panics
+/// If the API server does not respond.
+pub async fn objects_as_text(client: &Client, namespace: &str) -> String {
+    async fn of<K>(client: &Client, namespace: &str) -> String
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+    {
+        let api: Api<K> = Api::namespaced(client.clone(), namespace);
+        let list = api.list(&ListParams::default()).await.expect("the API server responds");
+        serde_json::to_string(&list.items).expect("objects are JSON")
+    }
+    [
+        of::<Pod>(client, namespace).await,
+        of::<ConfigMap>(client, namespace).await,
+        of::<Service>(client, namespace).await,
+        of::<Event>(client, namespace).await,
+    ]
+    .concat()
 }
 
 /// Returns the path of a kubeconfig that does not lead to a server.

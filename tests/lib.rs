@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_compiler::providers;
 use dcp_compiler::source::{SourceFile, Sources};
 use dcp_compiler::{clusters, policy};
 use dcp_model::primitive::{Body, CoreEtlJob, Primitive};
@@ -77,7 +78,7 @@ pub fn split_files(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests. A file of clusters
-/// that is the only file is read as such.
+/// or of providers that is the only file is read as such.
 pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
     if let Some(((name, text), 1)) = files.first_key_value().map(|first| (first, files.len())) {
         let found = match name.as_str() {
@@ -89,6 +90,11 @@ pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compil
             let source = SourceFile { path: name.as_str().into(), text: text.as_str().into() };
             return Compilation::of_project(source, found);
         }
+    }
+    if let (Some(text), 1) = (files.get(providers::FILE_NAME), files.len()) {
+        let source = SourceFile { path: providers::FILE_NAME.into(), text: text.as_str().into() };
+        let (_, found) = providers::read(PROJECT_FILE, providers::FILE_NAME, text);
+        return Compilation::of_project(source, found);
     }
     let project_text = files.get(FILE_NAME).cloned();
     let (project, found) = match &project_text {

@@ -7,6 +7,7 @@ mod clusters;
 mod jobs;
 mod manifests;
 mod run;
+mod secrets;
 mod serve;
 
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub(crate) use clusters::*;
 pub(crate) use jobs::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
+pub(crate) use secrets::*;
 pub(crate) use serve::*;
 
 const ABOUT: &str = "\
@@ -142,6 +144,9 @@ pub(crate) enum Command {
     /// Show the clusters that jobs run on, and the reasons for the choice of a cluster
     #[command(after_help = CLUSTERS)]
     Clusters(ClustersArgs),
+    /// Check the secrets that manifests refer to
+    #[command(after_help = SECRETS)]
+    Secrets(Secrets),
     /// Check whether this machine or a cluster can run jobs, and what is missing
     #[command(after_help = DOCTOR)]
     Doctor(Doctor),

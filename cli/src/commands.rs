@@ -25,6 +25,7 @@ mod rollback;
 mod run;
 mod runs;
 mod schema;
+mod secrets;
 mod serve;
 mod show;
 mod status;
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Events(args) => events::run(args, project, console),
         Command::Assets(args) => assets::run(args, project, console),
         Command::Clusters(args) => clusters::run(args, project, console),
+        Command::Secrets(args) => secrets::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),

@@ -14,6 +14,7 @@ mod out;
 mod policy;
 mod private;
 mod progress;
+mod providers;
 mod render;
 mod runs;
 mod select;

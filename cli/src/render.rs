@@ -8,6 +8,7 @@ mod json;
 pub(crate) mod plan;
 pub(crate) mod run;
 mod sarif;
+pub(crate) mod secrets;
 mod snippet;
 mod summary;
 pub(crate) mod table;

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use dcp_compiler::project::Project;
 use dcp_gateway::local::installation::Installations;
 use dcp_gateway::local::{LOG_LIMIT, Local};
+use dcp_gateway::secrets::Providers;
 use dcp_gateway::service::ClusterSource;
 use dcp_gateway::{Compute, clusters, remote as gateway};
 use dcp_model::manifest;
@@ -32,6 +33,7 @@ use crate::cluster::{self, Choice};
 use crate::clusters::ClustersFile;
 use crate::failure::Failure;
 use crate::out::Console;
+use crate::providers;
 use crate::socket;
 
 /// A Runner with the runtime for its calls.
@@ -61,7 +63,8 @@ impl RunnerClient {
             return Ok(Self { runner: Arc::new(remote), runtime, in_process_runner: None });
         }
         let in_process_runner = runtime.block_on(async {
-            let (in_process_runner, _) = in_process_runner(home, MAX_QUEUED, None, None).await?;
+            let providers = providers::open(&home.root, providers::file_of_environment().as_deref(), None)?;
+            let (in_process_runner, _) = in_process_runner(home, MAX_QUEUED, None, providers, None).await?;
             in_process_runner.wait_for_statuses().await;
             Ok::<_, Failure>(in_process_runner)
         })?;
@@ -124,6 +127,7 @@ pub(crate) async fn in_process_runner(
     home: &Workspace,
     max_queued: usize,
     results: Option<&str>,
+    secrets: Providers,
     clusters: Option<(&Choice, &mut Console)>,
 ) -> Result<(InProcessRunner, ClusterSource), Failure> {
     home.require_project_or_manifest()?;
@@ -131,7 +135,7 @@ pub(crate) async fn in_process_runner(
     dcp_workspace::private::dcp_folder(&home.root)
         .map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
-    let mut options = options(&home.root, LOG_LIMIT)?;
+    let mut options = options(&home.root, LOG_LIMIT, secrets)?;
     options.max_queued = max_queued;
     set_results(&mut options, results)?;
     let clusters = match clusters {
@@ -201,7 +205,7 @@ fn add_backend(options: &mut Options, compute: Arc<dyn Compute>) {
 
 /// Returns the options of a Runner with the Spark of this machine, whose files are below a folder. `log_limit` is
 /// the maximum number of bytes of a driver's log.
-pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
+pub(crate) fn options(root: &Path, log_limit: u64, secrets: Providers) -> Result<Options, Failure> {
     let dcp = std::env::current_exe()
         .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
@@ -214,7 +218,7 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     });
     made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
-    let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));
+    let compute = compute.with_log_limit(log_limit).with_secrets(secrets);
     let place = compute.location_id().map_err(said)?;
     // One driver per core, as each needs a core to make progress.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);

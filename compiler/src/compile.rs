@@ -254,6 +254,7 @@ impl Compiler<'_> {
             writes: &node.writes,
             path,
             scope: &self.project.scope(),
+            secrets: self.project.secrets(),
         })
     }
 

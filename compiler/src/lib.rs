@@ -15,6 +15,7 @@ mod lower;
 pub mod place;
 pub mod policy;
 pub mod project;
+pub mod providers;
 pub mod schema;
 pub mod source;
 pub mod sql;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dcp_model::manifest::{DagFolder, Identifier, Name, Scalar};
+use dcp_model::manifest::{DagFolder, Identifier, KubernetesName, Name, Scalar};
 use dcp_model::reference;
 
 use crate::diag::{Code, Diagnostic, list, nearest};
@@ -137,6 +137,11 @@ impl<'s> Project<'s> {
     pub fn runner(&self) -> Option<&str> {
         let target = self.selected_target()?;
         target.runner.as_deref().or(target.server.as_deref())
+    }
+
+    /// Returns the name of the target's provider of secrets, if it is set.
+    pub fn secrets(&self) -> Option<&KubernetesName> {
+        self.selected_target()?.secrets.as_ref()
     }
 
     /// Returns the folder of DAG files, if it is set.

@@ -16,6 +16,9 @@ pub const PACKAGES: &str = "spark.dcp.python.packages";
 /// The setting that names the config map with Spark's own configuration files.
 pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
 
+/// The setting that names the provider of secrets. On Kubernetes, secrets are those of the domain's namespace.
+pub const SECRETS: &str = "spark.dcp.secrets";
+
 /// The setting that protects the driver's pod from evictions.
 pub const DRIVER_BUDGET: &str = "spark.dcp.driver.disruptionBudget";
 

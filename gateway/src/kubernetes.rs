@@ -20,6 +20,7 @@ mod facts;
 pub mod fields;
 mod labels;
 mod lines;
+mod lists;
 mod logs;
 mod memory;
 mod native;
@@ -34,6 +35,8 @@ mod record;
 mod references;
 mod resource;
 mod retry;
+mod secret_keys;
+mod secrets;
 mod settings;
 mod status;
 mod store;
@@ -64,6 +67,7 @@ use store::Store;
 pub use client::{Credentials, connect};
 pub use kube::Client;
 pub use operator::Operator;
+pub use secret_keys::Keys;
 pub use settings::{Allow, Namespaces, Queue, QueueKind, Settings};
 
 /// The backend of one cluster.
@@ -176,7 +180,7 @@ impl Objects {
 #[async_trait]
 impl Compute for Kubernetes {
     fn capabilities(&self) -> Capabilities {
-        const ABILITIES: &[Ability] = &[Ability::Pods, Ability::Ui, Ability::Drain];
+        const ABILITIES: &[Ability] = &[Ability::Pods, Ability::Ui, Ability::Secrets, Ability::Drain];
         Capabilities { fields: &fields::FIELDS, abilities: ABILITIES }
     }
 

@@ -15,7 +15,7 @@
 //! | `work` | the supervisor | the files and archives of the application, in the driver's working folder |
 //! | `cgroup` | the supervisor | the control group of the driver, where there is one |
 //! | `end.json` | the supervisor | the end; once it exists, no process of the application is left |
-//! | `driver.log` | the driver | its output |
+//! | `driver.log` | the driver | its output; the supervisor writes that of a driver with secrets, without their values |
 //! | `log.json` | the supervisor | the part of the log that was dropped |
 //!
 //! No process number is ever trusted: a supervisor lives if its lock is taken, and `processes` finds the processes
@@ -41,6 +41,7 @@ mod watch;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,14 +50,17 @@ use jiff::Timestamp;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
+use crate::application::SECRETS;
 use crate::compute::{Ability, Capabilities, Compute, Cursor, Log};
 use crate::error::{Error, Result};
+use crate::secrets::{Providers, References, Values};
 use crate::{Addresses, End, Name, Phase, Reason, Source, SparkApplication, Status, WatchEvent, regular};
 use cgroup::Cgroup;
 use folder::{Folder, Lock, Stop};
 use installation::Installations;
 use launch::Launch;
 use processes::Processes;
+use secrets::Resolver;
 
 pub use log::DEFAULT_LIMIT as LOG_LIMIT;
 pub use supervisor::supervise;
@@ -79,7 +83,7 @@ pub struct Local {
     supervisor: Vec<String>,
     log_limit: u64,
     cgroups: bool,
-    secrets: secrets::Store,
+    secrets: Arc<Providers>,
 }
 
 impl Local {
@@ -102,7 +106,7 @@ impl Local {
         files::make_private(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let directory = directory.canonicalize().map_err(failed)?;
-        let secrets = secrets::Store::default();
+        let secrets = Arc::new(Providers::default());
         Ok(Self {
             root,
             directory,
@@ -120,10 +124,10 @@ impl Local {
         Self { log_limit: bytes, ..self }
     }
 
-    /// Reads secrets from a folder that has a folder for each secret, with a file for each key.
+    /// Sets the providers of secrets.
     #[must_use]
-    pub fn with_secrets(self, folder: Option<PathBuf>) -> Self {
-        Self { secrets: secrets::Store { folder }, ..self }
+    pub fn with_secrets(self, providers: Providers) -> Self {
+        Self { secrets: Arc::new(providers), ..self }
     }
 
     /// Uses no control groups, even if they are available.
@@ -170,14 +174,37 @@ impl Local {
         Folder::new(self.root.join(name.as_str()))
     }
 
-    fn launch(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
-        let Self { installations, directory, secrets, .. } = self;
+    /// Returns the command of an application. Without values, `secrets` collects the references to them.
+    fn launch(&self, application: &SparkApplication, folder: &Folder, secrets: &Resolver) -> Result<Launch> {
+        let Self { installations, directory, .. } = self;
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
         let context = submit::LaunchContext { folder, installations, directory, secrets, cache: &cache };
         fields::FIELDS.check(application)?;
         let launch = submit::launch(application, &context)?;
         launch.check()?;
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
+    }
+
+    /// Returns the provider that an application names, its domain, and its references. Validates the application.
+    fn references<'a>(
+        &self,
+        application: &'a SparkApplication,
+        folder: &Folder,
+    ) -> Result<(Option<&'a str>, &'a str, References)> {
+        let collected = Resolver::default();
+        self.launch(application, folder, &collected)?;
+        let provider = application.spec.spark_conf.get(SECRETS).map(String::as_str);
+        Ok((provider, &application.metadata.namespace, collected.references()))
+    }
+
+    /// Returns the command of an application with its secrets.
+    async fn launch_with_secrets(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
+        let (provider, domain, references) = self.references(application, folder)?;
+        let values = match references.is_empty() {
+            true => Values::default(),
+            false => self.secrets.resolve(provider, domain, &references).await?,
+        };
+        self.launch(application, folder, &Resolver::new(values))
     }
 
     /// Starts a supervisor, and waits until it has claimed the start.
@@ -224,7 +251,8 @@ impl Compute for Local {
 
     fn accepts(&self, application: &SparkApplication) -> Result<()> {
         let folder = self.folder(&application.metadata.name.parse()?);
-        self.launch(application, &folder).map(|_| ())
+        let (provider, domain, references) = self.references(application, &folder)?;
+        self.secrets.check(provider, domain, &references)
     }
 
     async fn create(&self, application: &SparkApplication) -> Result<()> {
@@ -239,7 +267,7 @@ impl Compute for Local {
                 return Ok(());
             }
         }
-        let launch = self.launch(application, &folder)?;
+        let launch = self.launch_with_secrets(application, &folder).await?;
         folder.create(application, &launch)?;
         self.start_supervisor(&folder).await
     }

@@ -10,5 +10,6 @@ pub mod diag;
 pub mod manifest;
 pub mod policy;
 pub mod primitive;
+pub mod providers;
 pub mod reference;
 pub mod secrets;

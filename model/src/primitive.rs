@@ -4,6 +4,7 @@
 //! byte by byte.
 
 mod canonical;
+mod secret_references;
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -13,12 +14,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use canonical::canonical;
+pub use secret_references::Secret;
 
 use crate::dag::Dag;
 use crate::dataset::Dataset;
 use crate::manifest::{
-    Continuous, Dependencies, Duration, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Service,
-    SparkConf, Timeouts,
+    Continuous, Dependencies, Duration, Job, KubernetesName, Lifecycle, Metadata, Placement, Pods, Resources,
+    Retry, Service, SparkConf, Timeouts,
 };
 
 /// The kinds of primitive, in the order in which they are applied.
@@ -182,6 +184,9 @@ pub struct CoreEtlJob {
     pub spark: SparkConf,
     pub pods: Pods,
     pub lifecycle: Lifecycle,
+    /// The target's provider of secrets, for backends whose drivers get their secrets from the Runner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<KubernetesName>,
 }
 
 impl CoreEtlJob {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
     ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
-    Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, Spec,
+    Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SECRETS, Spec,
 };
 use dcp_model::manifest::{
     Clusters, FileFormat, FileRef, Job, KafkaFormat, Location, Python, Scalar, Sink, Source, StateStore,
@@ -123,6 +123,9 @@ fn conf(
     if streaming.is_some() {
         conf::configure_stream_event_log(&mut conf);
     }
+    // A manifest can't choose the provider.
+    conf.remove(SECRETS);
+    conf.extend(job.secrets.iter().map(|name| (SECRETS.to_owned(), name.to_string())));
     conf.extend(of_program);
     let adjusted = execution.attempts.last().into_iter().flat_map(|attempt| &attempt.adjusted);
     conf.extend(adjusted.map(|(key, adjustment)| (key.clone(), adjustment.value.clone())));

@@ -113,6 +113,8 @@ pub(crate) enum SchemaOf {
     Clusters,
     /// The policy, policy.yaml
     Policy,
+    /// The file of providers of secrets, secrets.yaml
+    Secrets,
 }
 
 pub(super) const FMT: &str = "\

@@ -36,6 +36,10 @@ pub(crate) struct Up {
     /// file, a context of your kubeconfig. `dcp doctor --cluster NAME` checks it
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    /// File of providers of secrets for the Spark of this machine, see docs/secrets.md. Without it: variables `DCP_SECRET_…`,
+    /// and .dcp/secrets
+    #[arg(long, value_name = "FILE", env = "DCP_SECRETS_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) secrets: Option<PathBuf>,
     /// URL of a bucket for the rows of SQL jobs, which drivers write, such as `s3a://lake/results`; without it, rows are
     /// in .dcp/results, where drivers on clusters can't write
     #[arg(long, value_name = "URL")]
@@ -192,6 +196,10 @@ pub(crate) struct ServeRunner {
     /// respond, executions wait
     #[arg(long, value_name = "URL", conflicts_with = "clusters")]
     pub(crate) gateway: Option<String>,
+    /// File of providers of secrets for the Spark of this machine, see docs/secrets.md. Without it: variables `DCP_SECRET_…`,
+    /// and .dcp/secrets
+    #[arg(long, value_name = "FILE", env = "DCP_SECRETS_FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) secrets: Option<PathBuf>,
     /// URL of a bucket for the rows of SQL jobs, which drivers write, such as `s3a://lake/results`; without it, rows are
     /// in .dcp/results, where drivers on clusters can't write
     #[arg(long, value_name = "URL")]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use dcp_compiler::schema::{CLUSTERS, MANIFEST, POLICY, PROJECT};
+use dcp_compiler::schema::{CLUSTERS, MANIFEST, POLICY, PROJECT, SECRETS};
 
 use crate::args::{Schema, SchemaOf};
 use crate::failure::{Failure, Verdict};
@@ -14,6 +14,7 @@ pub(super) fn run(args: &Schema, console: &mut Console) -> Result<Verdict, Failu
         SchemaOf::Project => &PROJECT,
         SchemaOf::Clusters => &CLUSTERS,
         SchemaOf::Policy => &POLICY,
+        SchemaOf::Secrets => &SECRETS,
     };
     console.out.write_all(schema.text().as_bytes())?;
     Ok(Verdict::Success)

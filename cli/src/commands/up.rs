@@ -20,6 +20,7 @@ use crate::args;
 use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, WARNING};
+use crate::providers;
 use crate::render::{sanitize, titled};
 use crate::runs;
 use crate::socket::Socket;
@@ -48,7 +49,8 @@ async fn sockets(
     options: &mut Options,
     console: &mut Console,
 ) -> Result<Sockets, Failure> {
-    let args::Up { listen, policy, clusters: _, cluster: _, results: _, queues: _, served: _ } = args;
+    let args::Up { listen, policy, clusters: _, cluster: _, secrets: _, results: _, queues: _, served: _ } =
+        args;
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
@@ -76,14 +78,14 @@ async fn serve(
 ) -> Result<Verdict, Failure> {
     sockets.socket = Some(Socket::listen(&home.root).await?);
     let choice = Choice::new(home, args.clusters.as_deref(), args.cluster.as_deref());
-    if let Some(choice) = &choice {
-        introduce(choice, console).await?;
-    }
+    introduce(choice.as_ref(), console).await?;
     let state = home.root.join(FOLDER).join("state.db");
     let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
     let (in_process_runner, clusters) = {
+        let args::Up { secrets, queues, results, .. } = args;
+        let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
         let clusters = choice.as_ref().map(|choice| (choice, &mut *console));
-        runs::in_process_runner(home, args.queues.limit(), args.results.as_deref(), clusters).await?
+        runs::in_process_runner(home, queues.limit(), results.as_deref(), secrets, clusters).await?
     };
     if !console.quiet {
         let folder = home.root.join(FOLDER);
@@ -116,7 +118,8 @@ async fn serve(
 }
 
 /// Checks the only cluster of a choice, and prints what it is. Fails if it does not respond.
-async fn introduce(choice: &Choice, console: &mut Console) -> Result<(), Failure> {
+async fn introduce(choice: Option<&Choice>, console: &mut Console) -> Result<(), Failure> {
+    let Some(choice) = choice else { return Ok(()) };
     let Some(opened) = cluster::open(choice, console).await? else { return Ok(()) };
     let (line, warning) = cluster::introduce(&opened).await?;
     if !console.quiet {

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 use dcp_model::dataset::Dataset;
 use dcp_model::manifest::{
-    Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr, Sizing, Source,
-    Stream, TypedParameter,
+    Identifier, Job, KubernetesName, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr,
+    Sizing, Source, Stream, TypedParameter,
 };
 use dcp_model::primitive::{Body, ContinuousJob, ContinuousRun, CoreEtlJob, Engine, Primitive};
 
@@ -31,6 +31,8 @@ pub(crate) struct Input<'a> {
     pub path: &'a str,
     /// The scope of the primitives: see [`Project::scope`](crate::project::Project::scope).
     pub scope: &'a str,
+    /// The target's provider of secrets.
+    pub secrets: Option<&'a KubernetesName>,
 }
 
 /// The primitives of a manifest.
@@ -78,6 +80,7 @@ fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {
         spark: spec.spark.clone(),
         pods: spec.pods.clone(),
         lifecycle: spec.lifecycle.clone(),
+        secrets: input.secrets.cloned(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dcp_model::manifest::{DagFolder, Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
+use dcp_model::manifest::{
+    DagFolder, Domain, FileRef, Identifier, KubernetesName, LabelKey, LabelValue, Name, Scalar,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -60,6 +62,11 @@ pub struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7421"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub runner: Option<String>,
+    /// The provider of secrets for jobs on other backends than `kubernetes`, from the file of providers of the Runner.
+    /// Default: that of the Runner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["vault"]))]
+    pub secrets: Option<KubernetesName>,
     /// The folder of Airflow's DAG files, instead of the project's `dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dags: Option<DagFolder>,

@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use dcp_model::clusters::{self, Clusters};
 use dcp_model::manifest::{self, Format, Manifest};
 use dcp_model::policy::{self, PolicyFile};
+use dcp_model::providers::{self, SecretsFile};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -42,9 +43,15 @@ pub static CLUSTERS: LazyLock<DocumentSchema> =
 pub static POLICY: LazyLock<DocumentSchema> =
     LazyLock::new(|| DocumentSchema::new(generate::document::<PolicyFile>("policy", "The policy of dcp")));
 
+/// The schema of `secrets.yaml`.
+pub static SECRETS: LazyLock<DocumentSchema> = LazyLock::new(|| {
+    DocumentSchema::new(generate::document::<SecretsFile>("secrets", "The providers of secrets of dcp"))
+});
+
 /// Returns the formats of all documents.
 fn formats() -> impl Iterator<Item = &'static Format> {
-    manifest::formats().chain(clusters::formats()).chain(policy::formats())
+    let of_files = clusters::formats().chain(policy::formats()).chain(providers::formats());
+    manifest::formats().chain(of_files)
 }
 
 impl DocumentSchema {

@@ -1,7 +1,7 @@
 //! The facts about a pod that an application's status depends on.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 
 use super::{labels, queue};
 use crate::{Evidence, Name, Obstacle, Reason, Source};
@@ -45,6 +45,8 @@ pub(super) struct PodFacts {
     pub(super) address: Option<String>,
     /// The end of the container of Spark.
     pub(super) end: Option<ContainerEnd>,
+    /// The failure of an init container, after which the container of Spark does not start.
+    pub(super) init_failure: Option<String>,
     /// The obstacle to the start or to the end of the pod.
     pub(super) obstacle: Option<Obstacle>,
     /// The reason why Kubernetes ended the pod, with its message.
@@ -69,11 +71,7 @@ impl PodFacts {
         let metadata = &pod.metadata;
         let label = |key: &str| metadata.labels.as_ref()?.get(key).cloned();
         let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
-        let (role, default_container) = match label(labels::ROLE)?.as_str() {
-            "driver" => (Role::Driver, labels::DRIVER_CONTAINER),
-            "executor" => (Role::Executor, labels::EXECUTOR_CONTAINER),
-            _ => return None,
-        };
+        let (role, default_container) = role(&label(labels::ROLE)?)?;
         let container = annotation(labels::CONTAINER).unwrap_or_else(|| default_container.to_owned());
         let status = pod.status.clone().unwrap_or_default();
         let statuses = status.container_statuses.as_deref().unwrap_or_default();
@@ -102,6 +100,7 @@ impl PodFacts {
             has_log: own.is_some_and(has_log),
             started: started.map(|it| it.0),
             address: status.pod_ip.clone(),
+            init_failure: init_failure(&status),
             obstacle: obstacle(pod, statuses),
             disruption: disruption(pod),
             exception: annotation(labels::EXIT_EXCEPTION).map(|text| shortened(first_line(&text))),
@@ -130,6 +129,11 @@ impl PodFacts {
             reason: end.is_out_of_memory.then_some(Reason::OutOfMemory),
             text: format!("{who}: {}", end.text),
         });
+        let init = self.init_failure.as_ref().map(|text| Evidence {
+            source: container,
+            reason: None,
+            text: format!("{who}: {text}"),
+        });
         let disruption = self.disruption.as_ref().map(|(reason, text)| Evidence {
             source: Source::Pod,
             reason: Some(*reason),
@@ -140,7 +144,16 @@ impl PodFacts {
             reason: None,
             text: format!("{who}: {text}"),
         });
-        disruption.into_iter().chain(end).chain(exception).collect()
+        disruption.into_iter().chain(init).chain(end).chain(exception).collect()
+    }
+}
+
+/// Returns the role of a pod by its label, and the name that its container has by default.
+fn role(label: &str) -> Option<(Role, &'static str)> {
+    match label {
+        "driver" => Some((Role::Driver, labels::DRIVER_CONTAINER)),
+        "executor" => Some((Role::Executor, labels::EXECUTOR_CONTAINER)),
+        _ => None,
     }
 }
 
@@ -159,6 +172,14 @@ impl ContainerEnd {
             ),
         }
     }
+}
+
+/// Returns the failure of an init container.
+fn init_failure(status: &PodStatus) -> Option<String> {
+    let containers = status.init_container_statuses.iter().flatten();
+    let ends = containers.filter_map(|it| Some((it, it.state.as_ref()?.terminated.as_ref()?)));
+    let (container, end) = ends.into_iter().find(|(_, end)| end.exit_code != 0)?;
+    Some(ContainerEnd::new(&container.name, end).text)
 }
 
 fn has_log(container: &ContainerStatus) -> bool {

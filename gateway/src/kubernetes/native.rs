@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
 
-use super::{Settings, labels};
+use super::{Settings, labels, secrets};
 use crate::application::LOG4J;
 use crate::error::{Error, Result};
 use crate::{Addresses, Name, SparkApplication, log4j};
@@ -90,16 +90,20 @@ fn config_name(name: &Name) -> String {
 pub(super) fn objects(application: &SparkApplication, settings: &Settings) -> Result<Objects> {
     let name: Name = application.metadata.name.parse()?;
     let namespace = settings.namespace(&application.metadata.namespace)?;
-    let conf = conf::conf(application, settings, &name, &namespace)?;
+    let mut conf = conf::conf(application, settings, &name, &namespace)?;
+    let with_secrets = secrets::settings(&conf)?;
+    let mut files = secrets::Files::of(application)?;
+    files.add_settings(&conf, &with_secrets, &config_name(&name), PROPERTIES)?;
+    files.redact(&mut conf, &with_secrets);
     let host = service_host(&name, &namespace);
     let addresses = conf::addresses(&conf, name.as_str(), &host);
-    let driver = pod::driver(application, settings, &conf, &name)?;
+    let driver = pod::driver(application, settings, &conf, &name, &files)?;
     let mut data: BTreeMap<String, String> =
         application.spec.config_map_specs.iter().flat_map(|map| map.data.clone()).collect();
     data.insert(PROPERTIES.to_owned(), conf::properties(&conf));
     data.insert(
         EXECUTOR_TEMPLATE.to_owned(),
-        pod::executor_template(application, settings, &name).to_string(),
+        pod::executor_template(application, settings, &name)?.to_string(),
     );
     if let Some(text) = application.spec.spark_conf.get(LOG4J) {
         data.insert(log4j::FILE.to_owned(), text.clone());

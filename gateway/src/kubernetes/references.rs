@@ -1,11 +1,10 @@
-//! References of an application that a cluster can't resolve: files of the project, and secrets in texts.
+//! References of an application that a cluster can't resolve: files of the project, and secrets in visible places.
 
-use crate::SparkApplication;
+use super::secrets;
 use crate::error::{Error, Result};
+use crate::{SparkApplication, references};
 
-const SECRET: &str = "${secret.";
-
-/// Rejects an application that refers to files of the project, or to secrets outside of pods.
+/// Rejects an application that refers to files of the project, or to secrets where others could see them.
 pub(super) fn check(application: &SparkApplication) -> Result<()> {
     check_files(application)?;
     check_secrets(application)
@@ -42,24 +41,13 @@ fn is_reachable(file: &str) -> bool {
 
 fn check_secrets(application: &SparkApplication) -> Result<()> {
     let spec = &application.spec;
-    let reason = "the cluster resolves no secrets in texts: use `pods.driver.env` with a secret's key, or `pods.driver.secrets`";
-    if let Some((key, _)) = spec.spark_conf.iter().find(|(_, value)| value.contains(SECRET)) {
-        return Err(Error::field(format!("spark.conf.{key}"), reason));
+    for argument in &spec.driver_args {
+        references::reject(argument, "job.args", "the command line")?;
     }
-    let programs = spec.config_map_specs.iter().flat_map(|map| map.data.values());
-    let is_found = |text: &str| text.contains(SECRET);
-    let found = [
-        (
-            "job",
-            programs.into_iter().any(|text| is_found(text)) || spec.driver_args.iter().any(|it| is_found(it)),
-        ),
-        ("pods.driver", is_found(&spec.driver_spec.pod_template_spec.to_string())),
-        ("pods.executors", is_found(&spec.executor_spec.pod_template_spec.to_string())),
-    ];
-    match found.into_iter().find(|(_, is_found)| *is_found) {
-        Some((field, _)) => Err(Error::field(field, reason)),
-        None => Ok(()),
+    for (role, pod) in [("pods.driver", &spec.driver_spec), ("pods.executors", &spec.executor_spec)] {
+        secrets::resolve_template(&mut pod.pod_template_spec.clone(), role)?;
     }
+    secrets::Files::of(application).map(drop)
 }
 
 #[cfg(test)]
@@ -88,15 +76,23 @@ mod tests {
     }
 
     #[test]
-    fn secrets_in_texts_are_rejected_by_field() {
-        let mut application = SparkApplication::default();
-        let template =
-            json!({"spec": {"containers": [{"env": [{"name": "A", "value": "${secret.db/password}"}]}]}});
-        application.spec.driver_spec.pod_template_spec = template;
-        let error = check(&application).expect_err("the secret is rejected").to_string();
-        assert!(error.starts_with("`pods.driver`: "), "{error}");
-        application.spec.driver_args = vec!["${secret.db/password}".to_owned()];
-        let error = check(&application).expect_err("the secret is rejected").to_string();
-        assert!(error.starts_with("`job`: "), "{error}");
+    fn secrets_in_visible_places_are_rejected_by_field() {
+        let with = |change: fn(&mut SparkApplication)| {
+            let mut application = SparkApplication::default();
+            change(&mut application);
+            check(&application).err().map(|error| error.to_string())
+        };
+        let error = with(|it| it.spec.driver_args = vec!["${secret.db/password}".to_owned()]);
+        assert!(error.as_ref().is_some_and(|it| it.starts_with("`job.args`: ")), "{error:?}");
+        let error = with(|it| {
+            let container = json!({"command": ["run", "${secret.db/password}"]});
+            it.spec.driver_spec.pod_template_spec = json!({"spec": {"containers": [container]}});
+        });
+        assert!(error.as_ref().is_some_and(|it| it.starts_with("`pods.driver`: ")), "{error:?}");
+        let error = with(|it| {
+            let container = json!({"env": [{"name": "A", "value": "${secret.DB/password}"}]});
+            it.spec.executor_spec.pod_template_spec = json!({"spec": {"containers": [container]}});
+        });
+        assert!(error.as_ref().is_some_and(|it| it.starts_with("`pods.executors.env.A`: ")), "{error:?}");
     }
 }

@@ -340,6 +340,28 @@ fn was_deleted(driver: &PodFacts) -> bool {
     }
 }
 
+/// Returns the reason for the end of a driver.
+fn reason(driver: &PodFacts, stopped: bool) -> Reason {
+    let container = driver.end.as_ref();
+    let has_failed_before_start = container.is_none() && !driver.is_deleting && driver.init_failure.is_some();
+    if container.is_some_and(|end| end.exit_code == 0) {
+        // A stream drains and exits with 0 when its pod is evicted.
+        driver.disruption.as_ref().map_or(Reason::Exited, |(reason, _)| *reason)
+    } else if container.is_some_and(|end| end.is_out_of_memory) {
+        Reason::OutOfMemory
+    } else if let Some((reason, _)) = &driver.disruption {
+        *reason
+    } else if !stopped && has_failed_before_start {
+        Reason::Preparation
+    } else if !stopped && was_deleted(driver) {
+        Reason::Deleted
+    } else if container.is_none() && driver.started.is_none() {
+        Reason::NotStarted
+    } else {
+        Reason::Exited
+    }
+}
+
 /// Returns the end of an application none of whose pods can run any more.
 fn end(record: &Record, driver: Option<&PodFacts>, pods: &Pods, now: Timestamp) -> End {
     let stopped = record.content.stop.is_some();
@@ -357,20 +379,7 @@ fn end(record: &Record, driver: Option<&PodFacts>, pods: &Pods, now: Timestamp) 
     let container = driver.end.as_ref();
     let exit_code = container.map(|end| end.exit_code);
     let succeeded = exit_code == Some(0);
-    let reason = if succeeded {
-        // A stream drains and exits with 0 when its pod is evicted.
-        driver.disruption.as_ref().map_or(Reason::Exited, |(reason, _)| *reason)
-    } else if container.is_some_and(|end| end.is_out_of_memory) {
-        Reason::OutOfMemory
-    } else if let Some((reason, _)) = &driver.disruption {
-        *reason
-    } else if !stopped && was_deleted(driver) {
-        Reason::Deleted
-    } else if container.is_none() && driver.started.is_none() {
-        Reason::NotStarted
-    } else {
-        Reason::Exited
-    };
+    let reason = reason(driver, stopped);
     let mut evidence = if reason == Reason::Exited && succeeded {
         Vec::new()
     } else {

@@ -11,12 +11,11 @@ use super::installation::{Installation, Installations};
 use super::launch::Launch;
 use super::log;
 use super::prepare::{self, Packages, Work};
-use super::secrets::{self, Secrets, Store};
-use crate::SparkApplication;
-use crate::application::{MODULES, PACKAGES, Spec};
+use super::secrets::{self, Resolver, Secrets};
+use crate::application::{MODULES, PACKAGES, SECRETS, Spec};
 use crate::error::{Error, Result};
 use crate::fields::{containers, items};
-use crate::log4j;
+use crate::{SecretKey, SparkApplication, log4j, references};
 
 /// The variable with the path of the stop file, which exists once the application is to stop. A program that
 /// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
@@ -33,7 +32,7 @@ pub(super) struct LaunchContext<'a> {
     pub(super) installations: &'a Installations,
     /// The base of relative paths.
     pub(super) directory: &'a Path,
-    pub(super) secrets: &'a Store,
+    pub(super) secrets: &'a Resolver,
     /// The folder of the cache.
     pub(super) cache: &'a Path,
 }
@@ -58,8 +57,8 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     }
     let work = work(spec, &conf, directory)?;
     hide_settings(&mut conf, &mut secrets, installation, context.secrets)?;
-    let settings = secrets.files.contains_key(SETTINGS_FILE).then(|| folder.settings());
-    let mut args = options(application, settings.as_deref(), &conf, &mounts)?;
+    let properties = secrets.files.contains_key(SETTINGS_FILE).then(|| folder.settings());
+    let mut args = options(application, properties.as_deref(), &conf, &mounts)?;
     args.extend(program(spec, &mounts, directory)?);
     let mut environment = environment(folder, installations, installation)?;
     variables(spec, &mut environment, &mut secrets, context.secrets)?;
@@ -173,7 +172,7 @@ fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>
     };
     args.push(program);
     for argument in &spec.driver_args {
-        secrets::reject_reference(argument, "job.args", "the command line")?;
+        references::reject(argument, "job.args", "the command line")?;
         args.push(mounts.local_path(argument));
     }
     Ok(args)
@@ -244,10 +243,10 @@ fn work(spec: &Spec, conf: &BTreeMap<String, String>, directory: &Path) -> Resul
 }
 
 /// Returns the application's own files that contain secrets.
-fn hidden_files(mounts: &Mounts, store: &Store) -> Result<Secrets> {
+fn hidden_files(mounts: &Mounts, resolver: &Resolver) -> Result<Secrets> {
     let mut secrets = Secrets::default();
     for (name, content) in &mounts.files {
-        if let Some(content) = store.resolve_json(content, "job")? {
+        if let Some(content) = resolver.resolve_json(content, "job")? {
             secrets.files.insert(name.clone(), content);
         }
     }
@@ -259,29 +258,19 @@ fn hide_settings(
     conf: &mut BTreeMap<String, String>,
     secrets: &mut Secrets,
     installation: &Installation,
-    store: &Store,
+    resolver: &Resolver,
 ) -> Result<()> {
-    let mut hidden = BTreeMap::new();
-    for (key, value) in &*conf {
-        let field = format!("spark.conf.{key}");
-        if key.ends_with("JavaOptions") || key.contains(".extra") {
-            secrets::reject_reference(value, &field, "the command line of the JVM")?;
-        }
-        if let Some(value) = store.resolve(value, &field)? {
-            hidden.insert(key.clone(), value);
-        }
-    }
-    if hidden.is_empty() {
+    let keys = references::settings_with_secrets(conf)?;
+    references::redact(conf, &keys, &resolver.options());
+    if keys.is_empty() {
         return Ok(());
     }
-    conf.retain(|key, _| !hidden.contains_key(key));
-    // Spark writes its settings into the event log, except those whose names match this.
-    let redacted = conf.get("spark.redaction.regex").map_or(DEFAULT_REDACTION_REGEX, String::as_str);
-    let keys =
-        hidden.keys().flat_map(|key| [Some(key.as_str()), key.strip_prefix("spark.hadoop.")]).flatten();
-    let keys: Vec<String> = keys.map(|key| format!("|^\\Q{key}\\E$")).collect();
-    let redacted = format!("(?:{redacted}){}", keys.concat());
-    conf.insert("spark.redaction.regex".to_owned(), redacted);
+    let mut hidden = BTreeMap::new();
+    for key in keys {
+        let text = conf.remove(&key).unwrap_or_default();
+        let value = resolver.resolve(&text, &format!("spark.conf.{key}"))?;
+        hidden.insert(key, value.unwrap_or(text));
+    }
     // With `--properties-file`, spark-submit does not read the installation's defaults.
     let folder =
         std::env::var_os("SPARK_CONF_DIR").map_or_else(|| installation.home.join("conf"), PathBuf::from);
@@ -289,9 +278,6 @@ fn hide_settings(
     secrets.files.insert(SETTINGS_FILE.to_owned(), format!("{defaults}\n{}", secrets::properties(&hidden)));
     Ok(())
 }
-
-/// Spark's default for redaction.
-const DEFAULT_REDACTION_REGEX: &str = "(?i)secret|password|token|access[.]?key";
 
 fn utf8_path(path: &Path) -> Result<String> {
     let refused = || Error::Invalid(format!("the path `{}` is not UTF-8", path.display()));
@@ -342,7 +328,7 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
             conf.insert("spark.jars.packages".to_owned(), all.join(","));
         }
     }
-    conf.retain(|key, _| !RESERVED_SETTINGS.contains(&key.as_str()));
+    conf.retain(|key, _| key != SECRETS && !RESERVED_SETTINGS.contains(&key.as_str()));
     conf
 }
 
@@ -366,27 +352,30 @@ fn variables(
     spec: &Spec,
     plain: &mut BTreeMap<String, String>,
     secrets: &mut Secrets,
-    store: &Store,
+    resolver: &Resolver,
 ) -> Result<()> {
     for variable in containers(spec).flat_map(|container| items(container, "env")) {
         let Some(name) = variable["name"].as_str() else { continue };
         let field = format!("pods.driver.env.{name}");
         let from = &variable["valueFrom"];
         if let Some(value) = variable["value"].as_str() {
-            match store.resolve(value, &field)? {
+            match resolver.resolve(value, &field)? {
                 Some(secret) => secrets.environment.insert(name.to_owned(), secret),
                 None => plain.insert(name.to_owned(), value.to_owned()),
             };
         } else if let (Some(secret), Some(key)) =
             (from["secretKeyRef"]["name"].as_str(), from["secretKeyRef"]["key"].as_str())
         {
-            secrets.environment.insert(name.to_owned(), store.get(secret, key, &field)?);
+            let secret = SecretKey::new(secret, key, &field)?;
+            secrets.environment.insert(name.to_owned(), resolver.get(&secret, &field)?);
         } else if !from.is_null() {
             let reason =
                 "it comes from a config map or a pod, which `local` does not have; give a value, or a secret";
             return Err(Error::field(field, reason));
         }
     }
+    // All references are resolved by now.
+    secrets.values = resolver.used_values();
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! The process that starts an application's command, once, and records its end.
 
+use std::fs::File;
+use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,10 +21,13 @@ use super::prepare::Step;
 use super::processes::{self, Processes};
 use super::secrets::Secrets;
 use crate::error::{Error, Result};
+use crate::secrets::{Known, Redactor};
 use crate::{End, Evidence, Reason, Source};
 
 /// Interval of checks for the end of the command and for a stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// Maximum number of bytes of a driver's output that are redacted at once.
+const REDACTED_BYTES: usize = 64 << 10;
 /// Pause before a retry on a full disk.
 const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
 /// Maximum bytes and lines of output to quote when a step before the driver fails.
@@ -107,6 +112,7 @@ fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Rea
     if let Some(cgroup) = processes.cgroup() {
         folder.write_cgroup(cgroup.path())?;
     }
+    let known = Known::new(secrets.values.iter().map(String::as_str));
     let mut run = Run { folder, launch, processes, reaper, secrets: &secrets, log: &mut log };
     if let Some(end) = run.prepare()? {
         return Ok(end);
@@ -115,7 +121,7 @@ fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Rea
     let mut command = Command::new(&launch.program);
     command.args(&launch.args).current_dir(&launch.directory);
     command.env_clear().envs(environment::passed_on()).envs(&launch.environment).envs(&secrets.environment);
-    run.command(command)
+    run.driver(command, known)
 }
 
 /// A run of an application's commands, one after the other.
@@ -191,27 +197,83 @@ impl Run<'_> {
         }))
     }
 
+    /// Runs the driver. The output of one with secrets is written by this process, without their values.
+    fn driver(&mut self, command: Command, known: Known) -> Result<End> {
+        if known.is_empty() {
+            return self.command(command);
+        }
+        let failed = |error| Error::Unavailable(format!("the log of the driver can't be written: {error}"));
+        let (reader, writer) = std::io::pipe().map_err(failed)?;
+        let log = self.log.writer().map_err(failed)?;
+        let redacting = std::thread::spawn(move || redact(reader, log, known));
+        let end = self.command_with_output(command, || Ok(writer.try_clone()?.into()))?;
+        drop(writer);
+        // Other processes of the driver may have its output; without them, the log is complete.
+        let processes = self.processes;
+        processes.kill_all(None, || self.reaper.reap());
+        // A log that can't be written has no effect on the driver, as if the driver wrote it.
+        let _ = redacting.join();
+        Ok(end)
+    }
+
     fn command(&mut self, command: Command) -> Result<End> {
+        let log = self.log.writer();
+        let log = log.map_err(|error| Error::Unavailable(format!("the log can't be written: {error}")))?;
+        self.command_with_output(command, || Ok(log.try_clone()?.into()))
+    }
+
+    fn command_with_output(
+        &mut self,
+        command: Command,
+        output: impl Fn() -> io::Result<Stdio>,
+    ) -> Result<End> {
         self.reaper.driver = None;
         self.reaper.status = None;
-        self.reaper.driver = Some(start(command, self.folder, self.log, self.processes.cgroup())?);
+        self.reaper.driver = Some(start(command, self.folder, output, self.processes.cgroup())?);
         let end = watch(self.folder, self.processes, self.log, self.reaper);
         self.log.trim(self.folder);
         Ok(end)
     }
 }
 
-fn start(mut command: Command, folder: &Folder, log: &LimitedLog, cgroup: Option<&Cgroup>) -> Result<Pid> {
+/// Copies the output of a driver to its log, without the values of its secrets, until all of its processes have ended.
+fn redact(mut output: PipeReader, mut log: File, known: Known) -> io::Result<()> {
+    let mut redactor = Redactor::new(known);
+    let mut buffer = vec![0; REDACTED_BYTES];
+    let mut result = Ok(());
+    loop {
+        let bytes = match output.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        // A full disk must not stop the driver, which would wait for a reader of its output.
+        let written = log.write_all(&redactor.push(&buffer[..bytes]));
+        result = result.and(written);
+    }
+    log.write_all(&redactor.finish())?;
+    result
+}
+
+fn start(
+    mut command: Command,
+    folder: &Folder,
+    output: impl Fn() -> io::Result<Stdio>,
+    cgroup: Option<&Cgroup>,
+) -> Result<Pid> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error| Error::Unavailable(format!("`{program}` can't be started: {error}"));
     command.env(processes::MARKER_VARIABLE, folder.path());
     command.process_group(0).stdin(Stdio::null());
-    command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
+    command.stdout(output().map_err(failed)?).stderr(output().map_err(failed)?);
     // A child starts in the group of its parent.
     if let Some(cgroup) = cgroup {
         cgroup.enter().map_err(failed)?;
     }
     let child = command.spawn();
+    // This process must not have the output of the driver.
+    drop(command);
     if let Some(cgroup) = cgroup {
         cgroup.leave().map_err(failed)?;
     }

@@ -178,6 +178,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "spark.executorJavaOptions",
             "spark.hadoopConf.*",
             "spark.hadoopConfigMap",
+            "secrets",
         ],
     ),
     (

@@ -46,6 +46,7 @@
       "spark.executor.memory": "4g",
       "spark.executor.memoryOverhead": "1g",
       "spark.hadoop.fs.s3a.endpoint": "https://s3.example.com",
+      "spark.hadoop.fs.s3a.secret.key": "${secret.lake/secret-key}",
       "spark.jars": "local:///opt/jars/gcs.jar",
       "spark.jars.excludes": "org.slf4j:slf4j-log4j12",
       "spark.jars.packages": "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0",
@@ -69,6 +70,7 @@
       "spark.metrics.conf.*.sink.prometheusServlet.class": "org.apache.spark.metrics.sink.PrometheusServlet",
       "spark.metrics.namespace": "orders",
       "spark.pyspark.python": "./environment/bin/python",
+      "spark.sql.catalog.shop.password": "${secret.shop-db/password}",
       "spark.ui.prometheus.enabled": "true"
     },
     "deploymentMode": "ClusterMode",
@@ -133,6 +135,14 @@
                       "fieldPath": "status.podIP"
                     }
                   }
+                },
+                {
+                  "name": "KEY",
+                  "value": "${secret.lake/secret-key}"
+                },
+                {
+                  "name": "LOGIN",
+                  "value": "${secret.shop-db/user}:${secret.shop-db/password}"
                 },
                 {
                   "name": "MAP",
@@ -343,6 +353,10 @@
                 {
                   "name": "PLAIN",
                   "value": "2"
+                },
+                {
+                  "name": "TOKEN",
+                  "value": "${secret.shop-db/token}"
                 },
                 {
                   "name": "GOOGLE_APPLICATION_CREDENTIALS",

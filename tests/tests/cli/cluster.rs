@@ -5,6 +5,7 @@ mod gateway;
 mod gateways;
 mod jobs;
 mod kills;
+mod secrets;
 mod streams;
 
 use std::io::{BufRead as _, BufReader};
@@ -88,7 +89,7 @@ impl Project {
         let namespace = format!("{test}-{}", std::process::id());
         cluster.backend(&namespace).await;
         let programs: Api<ConfigMap> = Api::namespaced(cluster.client().await, &namespace);
-        let files = json!({"hungry.py": HUNGRY, "failing.py": FAILING});
+        let files = json!({"hungry.py": HUNGRY, "failing.py": FAILING, "secrets.py": secrets::PROGRAM});
         let programs = programs
             .create(&PostParams::default(), &parsed(json!({"metadata": {"name": "programs"}, "data": files})))
             .await;

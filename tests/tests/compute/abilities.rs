@@ -19,9 +19,14 @@ const LOCAL: [(Ability, &str, &str); 5] = [
 ];
 
 /// Each ability of `kubernetes`, with a test of it: a file of `tests/tests`, and a function.
-const KUBERNETES: [(Ability, &str, &str); 3] = [
+const KUBERNETES: [(Ability, &str, &str); 4] = [
     (Ability::Pods, "kubernetes/cluster/lifecycle.rs", "a_driver_runs_to_its_end_and_is_forgotten"),
     (Ability::Ui, "kubernetes/cluster/lifecycle.rs", "a_running_driver_has_the_address_of_its_web_interface"),
+    (
+        Ability::Secrets,
+        "kubernetes/cluster/secrets.rs",
+        "a_driver_has_the_secrets_of_its_namespace_and_no_object_has_their_values",
+    ),
     (
         Ability::Drain,
         "kubernetes/cluster/lifecycle.rs",

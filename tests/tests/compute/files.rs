@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
 use dcp_gateway::local::Local;
+use dcp_gateway::secrets::Providers;
 use dcp_gateway::{Compute as _, Cursor, Error, Log, Result, SparkApplication, Status};
 use dcp_tests::fake_spark::FakeSpark;
 use serde_json::json;
@@ -55,7 +56,9 @@ async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
         ]}]}}),
     };
     write_secret(&fake_spark, "s/k", "only-for-the-driver");
-    let local = fake_spark.local_backend(SUPERVISOR).with_secrets(Some(fake_spark.path("secrets")));
+    let local = fake_spark
+        .local_backend(SUPERVISOR)
+        .with_secrets(Providers::of_machine(Some(fake_spark.path("secrets"))));
     local.create(&application).await.expect("the application starts");
     assert!(wait_for_end(&local, &name("a-1")).await.succeeded);
     let names = |file: &str| -> Vec<String> {
@@ -125,7 +128,9 @@ async fn secrets_are_in_no_command_line_and_in_no_remaining_file() {
     );
     write_secret(&fake_spark, "s3/secret-key", "wJalr XUtn=\"FEMI\n");
     let application = with_reference("${secret.s3/secret-key}");
-    let local = fake_spark.local_backend(SUPERVISOR).with_secrets(Some(fake_spark.path("secrets")));
+    let local = fake_spark
+        .local_backend(SUPERVISOR)
+        .with_secrets(Providers::of_machine(Some(fake_spark.path("secrets"))));
     local.accepts(&application).expect("the application is accepted");
     local.create(&application).await.expect("the application starts");
     assert!(wait_for_end(&local, &name("a-1")).await.succeeded);
@@ -149,7 +154,9 @@ async fn secrets_are_in_no_command_line_and_in_no_remaining_file() {
 async fn secrets_in_visible_fields_are_rejected_by_field_name() {
     let fake_spark = FakeSpark::new("echo never");
     write_secret(&fake_spark, "s/k", "value");
-    let local = fake_spark.local_backend(SUPERVISOR).with_secrets(Some(fake_spark.path("secrets")));
+    let local = fake_spark
+        .local_backend(SUPERVISOR)
+        .with_secrets(Providers::of_machine(Some(fake_spark.path("secrets"))));
     let reference = || "x=${secret.s/k}".to_owned();
     let mut argument = application("a-1");
     argument.spec.driver_args.push(reference());

@@ -7,5 +7,6 @@ mod files;
 mod local;
 mod processes;
 mod remote;
+mod secrets;
 mod spark;
 mod watch;

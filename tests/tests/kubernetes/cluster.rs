@@ -9,6 +9,7 @@ mod operators;
 mod orphans;
 mod permissions;
 mod queues;
+mod secrets;
 mod service_accounts;
 mod two;
 

@@ -24,6 +24,7 @@ use crate::cluster::Choice;
 use crate::clusters;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
+use crate::providers;
 use crate::render::sanitize;
 use crate::runs;
 
@@ -58,8 +59,9 @@ async fn runner_options(
     store: &Store,
     console: &mut Console,
 ) -> Result<(in_process::Options, ClusterSource), Failure> {
-    let ServeRunner { control, keep, queues, max_log, clusters, gateway, results, .. } = args;
-    let mut options = runs::options(root, u64::from(*max_log) << 20)?;
+    let ServeRunner { control, keep, queues, max_log, clusters, gateway, secrets, results, .. } = args;
+    let secrets = providers::open(root, secrets.as_deref(), Some(&mut *console))?;
+    let mut options = runs::options(root, u64::from(*max_log) << 20, secrets)?;
     options.retention = Duration::from_hours(24 * u64::from(*keep));
     options.max_queued = queues.limit();
     runs::set_results(&mut options, results.as_deref())?;

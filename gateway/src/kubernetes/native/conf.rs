@@ -7,7 +7,7 @@ use super::{
     BLOCK_MANAGER_PORT, CONF_FOLDER, CONNECT_PORT, EXECUTOR_TEMPLATE, RPC_PORT, Settings, UI_PORT,
     driver_name, service_host,
 };
-use crate::application::{DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, MODULES, SPARK_CONFIG_MAP};
+use crate::application::{DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, MODULES, SECRETS, SPARK_CONFIG_MAP};
 use crate::error::{Error, Result};
 use crate::kubernetes::queue;
 use crate::{Addresses, Name, SparkApplication, log4j};
@@ -60,7 +60,7 @@ pub(in crate::kubernetes) fn common(application: &SparkApplication, settings: &S
     check(&spec.spark_conf)?;
     let mut conf: Conf = settings.conf.clone();
     conf.extend(spec.spark_conf.iter().map(|(key, value)| (key.clone(), value.clone())));
-    for key in [MODULES, SPARK_CONFIG_MAP, DRIVER_MEMORY_LIMIT, DRIVER_BUDGET] {
+    for key in [MODULES, SECRETS, SPARK_CONFIG_MAP, DRIVER_MEMORY_LIMIT, DRIVER_BUDGET] {
         conf.remove(key);
     }
     // The file is beside Spark's settings, for executors too.

@@ -13,8 +13,9 @@ use crate::application::{
     DRIVER_CLAIMS, DRIVER_MEMORY_LIMIT, DeploymentMode, HADOOP_CONFIG_MAP, LOG4J, SPARK_CONFIG_MAP, Spec,
 };
 use crate::error::{Error, Result};
+use crate::kubernetes::lists::append;
 use crate::kubernetes::memory::{mebibytes, overhead};
-use crate::kubernetes::queue;
+use crate::kubernetes::{queue, secrets};
 use crate::{Name, SparkApplication, log4j};
 
 /// Folder in which a driver is asked to stop. The program announces there that it watches for the request.
@@ -38,6 +39,7 @@ pub(super) fn driver(
     settings: &Settings,
     conf: &Conf,
     name: &Name,
+    files: &secrets::Files,
 ) -> Result<Pod> {
     let spec = &application.spec;
     if spec.deployment_mode == Some(DeploymentMode::ClientMode) {
@@ -48,6 +50,7 @@ pub(super) fn driver(
     if !pod.is_object() {
         pod = json!({});
     }
+    secrets::resolve_template(&mut pod, "pods.driver")?;
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
     pod["metadata"]["name"] = json!(driver_name(name));
@@ -55,10 +58,11 @@ pub(super) fn driver(
     label_owner(&mut pod, settings);
     queue::label(&mut pod, settings, &application.metadata.namespace, name);
     let container = primary_container(&mut pod, "driver");
-    complete_container(container, application, conf, name)?;
-    let container_name = container["name"].clone();
+    complete_container(container, application, conf, name, files)?;
+    let (container_name, image) = (container["name"].clone(), container["image"].clone());
     pod["metadata"]["annotations"][labels::CONTAINER] = container_name;
     complete_spec(&mut pod["spec"], application, settings, conf, name);
+    files.add_to(&mut pod, image.as_str().unwrap_or_default());
     serde_json::from_value(pod).map_err(|error| Error::field("pods.driver.template", error.to_string()))
 }
 
@@ -67,11 +71,12 @@ pub(in crate::kubernetes) fn executor_template(
     application: &SparkApplication,
     settings: &Settings,
     name: &Name,
-) -> Value {
+) -> Result<Value> {
     let mut pod = application.spec.executor_spec.pod_template_spec.clone();
     if !pod.is_object() {
         pod = json!({});
     }
+    secrets::resolve_template(&mut pod, "pods.executors")?;
     pod["apiVersion"] = json!("v1");
     pod["kind"] = json!("Pod");
     pod["metadata"]["labels"][labels::APPLICATION] = json!(name);
@@ -86,7 +91,7 @@ pub(in crate::kubernetes) fn executor_template(
         append(&mut pod["spec"], "volumes", vec![conf_volume(name, &[log4j::FILE])]);
     }
     pod["metadata"]["annotations"][labels::CONTAINER] = json!(labels::EXECUTOR_CONTAINER);
-    pod
+    Ok(pod)
 }
 
 /// Returns the container that runs Spark: the first one.
@@ -130,6 +135,7 @@ fn complete_container(
     application: &SparkApplication,
     conf: &Conf,
     name: &Name,
+    files: &secrets::Files,
 ) -> Result<()> {
     let text = |key: &str| conf.get(key).cloned();
     let image =
@@ -139,7 +145,7 @@ fn complete_container(
     if let Some(policy) = text("spark.kubernetes.container.image.pullPolicy") {
         container["imagePullPolicy"] = json!(policy);
     }
-    container["args"] = json!(args(&application.spec));
+    container["args"] = json!(args(&application.spec, name, files));
     set_resources(container, application, conf)?;
     append(container, "env", environment(application, conf, name));
     append(container, "volumeMounts", mounts(application, conf));
@@ -206,7 +212,7 @@ fn config_maps() -> [(&'static str, &'static str, &'static str, &'static str); 2
 }
 
 /// Returns the arguments for the entry point of Spark's images.
-fn args(spec: &Spec) -> Vec<String> {
+fn args(spec: &Spec, name: &Name, files: &secrets::Files) -> Vec<String> {
     const PYTHON_RUNNER: &str = "org.apache.spark.deploy.PythonRunner";
     let py_file = spec.py_files.as_deref().and_then(|files| files.split(',').next());
     let (class, resource) = match (&spec.jars, py_file) {
@@ -214,14 +220,15 @@ fn args(spec: &Spec) -> Vec<String> {
         (None, Some(file)) => (Some(PYTHON_RUNNER), file),
         (None, None) => (spec.main_class.as_deref(), "spark-internal"),
     };
-    let mut args =
-        vec!["driver".to_owned(), "--properties-file".to_owned(), format!("{CONF_FOLDER}/{PROPERTIES}")];
+    let properties = files.path(&config_name(name), PROPERTIES);
+    let properties = properties.unwrap_or_else(|| format!("{CONF_FOLDER}/{PROPERTIES}"));
+    let mut args = vec!["driver".to_owned(), "--properties-file".to_owned(), properties];
     if let Some(class) = class {
         args.extend(["--class".to_owned(), class.to_owned()]);
     }
     args.push(resource.to_owned());
     // Kubernetes replaces `$(NAME)` in arguments, and `$$` by `$`.
-    args.extend(spec.driver_args.iter().map(|arg| arg.replace("$(", "$$(")));
+    args.extend(files.arguments(spec).into_iter().map(|arg| arg.replace("$(", "$$(")));
     args
 }
 
@@ -368,12 +375,4 @@ fn scratch_mounts(application: &SparkApplication) -> Vec<String> {
         .filter_map(|mount| mount["mountPath"].as_str());
     let claimed = claims(&application.spec.spark_conf, "mount.path").filter(|(volume, _)| is_scratch(volume));
     mounted.chain(claimed.map(|(_, path)| path)).map(str::to_owned).collect()
-}
-
-/// Appends items to a list, which is created if it is missing.
-pub(in crate::kubernetes) fn append(object: &mut Value, key: &str, items: Vec<Value>) {
-    match &mut object[key] {
-        Value::Array(existing) => existing.extend(items),
-        other => *other = Value::Array(items),
-    }
 }

@@ -1,7 +1,7 @@
 //! The parts of an application that all operators need, checked for what Spark's submitter would ignore.
 
-use super::super::Settings;
 use super::super::native::conf::{Conf, common, is_python};
+use super::super::{Settings, secrets};
 use super::template;
 use crate::SparkApplication;
 use crate::application::{DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, DeploymentMode, LOG4J, SPARK_CONFIG_MAP, Spec};
@@ -76,16 +76,17 @@ impl Submission {
                 *files = locations(field, files)?.join(",");
             }
         }
-        check_images(&conf)?;
+        let files = files_with_secrets(application, &mut conf)?;
+        let image = driver_image(&conf)?;
         let account = |spec: &Value| spec["serviceAccountName"].as_str().map(str::to_owned);
-        let driver_template = template::driver(application, settings)?;
+        let driver_template = template::driver(application, settings, &files, &image)?;
         let executor_template = template::executor(application, settings)?;
         Ok(Self {
             is_python: is_python(application),
             main_class: spec.main_class.clone(),
             program: program(spec)?,
             // Kubernetes replaces `$(NAME)` in arguments, and `$$` by `$`.
-            arguments: spec.driver_args.iter().map(|arg| arg.replace("$(", "$$(")).collect(),
+            arguments: files.arguments(spec).into_iter().map(|arg| arg.replace("$(", "$$(")).collect(),
             conf,
             driver_account: account(&driver_template["spec"]).unwrap_or_default(),
             // Without a setting, Spark gives executors the rights of the driver.
@@ -113,12 +114,25 @@ fn check(spec: &Spec) -> Result<()> {
     }
 }
 
-fn check_images(conf: &Conf) -> Result<()> {
-    let has = |key: &str| conf.contains_key(key);
-    let is_complete = has("spark.kubernetes.container.image")
-        || has("spark.kubernetes.driver.container.image") && has("spark.kubernetes.executor.container.image");
+/// Returns the files of the application with secrets. Rejects settings with secrets, as the operator and Spark's submitter
+/// copy settings into objects of the cluster.
+fn files_with_secrets(application: &SparkApplication, conf: &mut Conf) -> Result<secrets::Files> {
+    if let Some(key) = secrets::settings(conf)?.first() {
+        let reason = "a custom resource would have the secret's reference, and Spark's submitter replaces none: use \
+                      `pods.driver.env`, or a cluster without `operator`";
+        return Err(Error::field(format!("spark.conf.{key}"), reason));
+    }
+    let files = secrets::Files::of(application)?;
+    files.redact(conf, &[]);
+    Ok(files)
+}
+
+/// Returns the image of the driver. Rejects an application without an image for its driver or its executors.
+fn driver_image(conf: &Conf) -> Result<String> {
+    let of = |role: &str| conf.get(&format!("spark.kubernetes.{role}container.image"));
+    let (driver, executor) = (of("driver.").or(of("")), of("executor.").or(of("")));
     let missing = || Error::field("engine.image", "an application on a cluster needs an image");
-    is_complete.then_some(()).ok_or_else(missing)
+    driver.filter(|_| executor.is_some()).cloned().ok_or_else(missing)
 }
 
 fn program(spec: &Spec) -> Result<Option<String>> {

@@ -3,19 +3,28 @@
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
+use super::super::lists::append;
 use super::super::native::pod::{
-    PRE_STOP, STOP_FOLDER, append, executor_template, grace_seconds, label_owner, primary_container,
+    PRE_STOP, STOP_FOLDER, executor_template, grace_seconds, label_owner, primary_container,
 };
-use super::super::{Settings, labels, queue};
+use super::super::{Settings, labels, queue, secrets};
 use crate::error::{Error, Result};
 use crate::{Name, SparkApplication};
 
 /// Returns the template of a driver's pod. The pod is gated: it does not start by itself.
-pub(super) fn driver(application: &SparkApplication, settings: &Settings) -> Result<Value> {
+///
+/// `image` is that of the driver, whose container gets it from Spark's submitter.
+pub(super) fn driver(
+    application: &SparkApplication,
+    settings: &Settings,
+    files: &secrets::Files,
+    image: &str,
+) -> Result<Value> {
     let mut pod = application.spec.driver_spec.pod_template_spec.clone();
     if !pod.is_object() {
         pod = json!({});
     }
+    secrets::resolve_template(&mut pod, "pods.driver")?;
     pod["metadata"]["labels"][labels::APPLICATION] = json!(application.metadata.name);
     label_owner(&mut pod, settings);
     let name: Name = application.metadata.name.parse()?;
@@ -40,13 +49,14 @@ pub(super) fn driver(application: &SparkApplication, settings: &Settings) -> Res
     if spec["serviceAccountName"].is_null() {
         spec["serviceAccountName"] = json!(settings.service_account);
     }
+    files.add_to(&mut pod, image);
     checked("pods.driver.template", pod)
 }
 
 /// Returns the template of the pods of executors.
 pub(super) fn executor(application: &SparkApplication, settings: &Settings) -> Result<Value> {
     let name: Name = application.metadata.name.parse()?;
-    checked("pods.executors.template", executor_template(application, settings, &name))
+    checked("pods.executors.template", executor_template(application, settings, &name)?)
 }
 
 /// Rejects a template with a value of a wrong type or with an unknown field: the API server and the operators drop
