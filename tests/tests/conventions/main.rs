@@ -26,8 +26,8 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
     ("dcp-workspace", Allowed::Only(&["dcp-model", "dcp-compiler"])),
     ("dcp-proto", Allowed::Only(&[])),
     ("dcp-server", Allowed::Only(&[])),
-    ("dcp-identity", Allowed::Only(&["dcp-server"])),
     ("dcp-database", Allowed::Only(&[])),
+    ("dcp-identity", Allowed::Only(&["dcp-database", "dcp-server"])),
     ("dcp-objects", Allowed::Only(&[])),
     ("dcp-gateway", Allowed::Only(&["dcp-objects", "dcp-proto", "dcp-server"])),
     (
@@ -61,6 +61,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
             "dcp-workspace",
             "dcp-proto",
             "dcp-server",
+            "dcp-identity",
             "dcp-gateway",
             "dcp-runner",
             "dcp-reconciler",
