@@ -1,7 +1,6 @@
 //! Errors of a Runner.
 
 use crate::execution::Id;
-use crate::request::Reference;
 use crate::results;
 
 /// The reason why a Runner rejects or fails a call.
@@ -42,15 +41,6 @@ pub enum Error {
 impl Error {
     pub(crate) fn unknown(id: &Id) -> Self {
         Self::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
-    }
-
-    pub(crate) fn not_applied(reference: &Reference) -> Self {
-        let Reference { scope, domain, name, fingerprint } = reference;
-        let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
-        let which = which.unwrap_or_default();
-        Self::NotFound(format!(
-            "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
-        ))
     }
 }
 

@@ -92,7 +92,7 @@ impl Guarded {
         };
         let act = Act { name: "submit", role, resource, subject: Some(name) };
         self.caller.authorize(act).await.map_err(|denied| match (denied, &submit.job) {
-            (Denied::Hidden, Definition::Applied(of)) => Error::not_applied(of),
+            (Denied::Hidden, Definition::Applied(of)) => of.not_applied(),
             (Denied::Unavailable(why), _) => Error::Unavailable(why),
             (denied, _) => Error::Denied(denied.message(&self.caller, role, resource)),
         })

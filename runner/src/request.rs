@@ -87,6 +87,18 @@ pub struct Reference {
     pub fingerprint: Option<Fingerprint>,
 }
 
+impl Reference {
+    /// Returns the error of a reference to nothing.
+    pub(crate) fn not_applied(&self) -> Error {
+        let Self { scope, domain, name, fingerprint } = self;
+        let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
+        let which = which.unwrap_or_default();
+        Error::NotFound(format!(
+            "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
+        ))
+    }
+}
+
 /// The lease that the caller holds. Once a newer epoch was seen, older ones are rejected. Only the caller who used the
 /// lease first may use it, and an epoch may rise by at most 1,000,000 at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

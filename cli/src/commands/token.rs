@@ -169,7 +169,6 @@ async fn revoke(args: &RevokeToken, store: &Store, console: &mut Console) -> Res
     Ok(Verdict::Success)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "`map_err` passes it")]
-fn failed(error: dcp_database::Error) -> Failure {
+fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(error.to_string())
 }

@@ -196,7 +196,7 @@ impl Inner {
             let message = "this Runner has no registry to look jobs up in: submit the job itself";
             return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
         };
-        let none = || Error::not_applied(reference);
+        let none = || reference.not_applied();
         // An earlier revision may run only while the job is still applied.
         let current = jobs.current(reference).await?.ok_or_else(none)?;
         let revision = reference.fingerprint.clone().unwrap_or(current);

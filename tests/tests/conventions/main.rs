@@ -25,7 +25,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
     ("dcp-compiler", Allowed::Only(&["dcp-model"])),
     ("dcp-workspace", Allowed::Only(&["dcp-model", "dcp-compiler"])),
     ("dcp-proto", Allowed::Only(&[])),
-    ("dcp-server", Allowed::Only(&[])),
+    ("dcp-server", Allowed::Only(&["dcp-model"])),
     ("dcp-database", Allowed::Only(&[])),
     ("dcp-identity", Allowed::Only(&["dcp-database", "dcp-server"])),
     ("dcp-objects", Allowed::Only(&[])),

@@ -3,7 +3,7 @@
 use dcp_tests::fake_spark::FakeSpark;
 use dcp_tests::oidc_provider::OidcProvider;
 
-use super::{SCRIPT, command, manifest};
+use super::world::{SCRIPT, command, manifest};
 use crate::continuous::Process;
 use crate::harness::{DCP, Sandbox};
 
