@@ -78,7 +78,7 @@ impl Control {
                 home.require_project_or_manifest()?;
                 dcp_workspace::private::dcp_folder(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
-                let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
+                let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| registry_failed(&error))?;
                 (Box::new(sql.clone()), RegistryConnection::Local(sql, path), shown)
             }
         };
@@ -111,7 +111,7 @@ impl Control {
     }
 
     pub(crate) fn state(&self) -> Result<State, Failure> {
-        self.run(self.registry.state(&self.scope)).map_err(|error| self.failed(&error))
+        self.run(self.registry.state(&self.scope)).map_err(|error| registry_failed(&error))
     }
 
     /// Returns bodies by their fingerprints.
@@ -123,16 +123,12 @@ impl Control {
             return Ok(std::collections::HashMap::new());
         }
         let texts =
-            self.run(self.registry.bodies(&self.scope, &wanted)).map_err(|error| self.failed(&error))?;
+            self.run(self.registry.bodies(&self.scope, &wanted)).map_err(|error| registry_failed(&error))?;
         Ok(wanted.into_iter().zip(texts).collect())
     }
 
     pub(crate) fn dags(&self) -> Result<DagFolder, Failure> {
         self.run(async { DagFolder::open(&self.dags, &self.root) }).map_err(|error| dags_failed(&error))
-    }
-
-    pub(crate) fn failed(&self, error: &registry::Error) -> Failure {
-        failed(error, &self.place)
     }
 }
 
@@ -152,7 +148,7 @@ pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote
 
 /// Connects to the registry of a control plane.
 pub(crate) fn connect(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
-    Remote::new(remote_options(server, root)?).map_err(|error| failed(&error, server))
+    Remote::new(remote_options(server, root)?).map_err(|error| registry_failed(&error))
 }
 
 /// Returns the caller's name, from the environment or the machine's list of users. A control plane identifies
@@ -206,12 +202,11 @@ pub(crate) fn dags_failed(error: &publish::Error) -> Failure {
     }
 }
 
-fn failed(error: &registry::Error, place: &str) -> Failure {
+pub(crate) fn registry_failed(error: &registry::Error) -> Failure {
     use registry::Error;
     let failure = Failure::new(error.to_string());
     match error {
         Error::Moved(_) => failure.help("plan again: what was planned is not what would happen now"),
-        Error::Denied(_) => failure.help(format!("give a token that `{place}` knows in {TOKEN}")),
         _ => failure,
     }
 }

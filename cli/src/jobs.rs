@@ -156,7 +156,7 @@ impl Jobs {
         let reconciler: Arc<dyn ContinuousJobs> = match up {
             Some(url) => {
                 let remote = control.run(async { registry::remote::Remote::new(Options::new(url, "")) });
-                Arc::new(remote.map_err(|error| control.failed(&error))?)
+                Arc::new(remote.map_err(|error| crate::control::registry_failed(&error))?)
             }
             None => control.continuous_jobs(Executions::Runner(Arc::clone(&runs.runner)))?,
         };
@@ -181,7 +181,7 @@ impl Jobs {
             let overview = self.reconciler.jobs(self.scope(), of).await?;
             Ok((overview, self.reconciler.leader().await?))
         });
-        let (mut overview, leader) = response.map_err(|error| self.control.failed(&error))?;
+        let (mut overview, leader) = response.map_err(|error| crate::control::registry_failed(&error))?;
         let now = Timestamp::now();
         // A control plane without a Runner does not know the status of runs.
         if overview.runner_error.is_some() {

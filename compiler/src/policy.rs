@@ -1,5 +1,7 @@
 //! The policy file, `policy.yaml`: its text to types and diagnostics.
 
+use std::collections::BTreeMap;
+
 use dcp_model::policy::{Decision, PolicyFile, PolicyTest, Role};
 
 use crate::diag::{Code, Diagnostic};
@@ -20,10 +22,27 @@ pub fn read(file: FileId, path: &str, text: &str) -> (Option<PolicyFile>, Vec<Di
     };
     let (read, mut diagnostics) = document::read::<PolicyFile>(&kind, file, text);
     let Some((policy, tree)) = read else { return (None, diagnostics) };
+    check_issuers(&policy, tree.root(), &mut diagnostics);
     check_bindings(&policy, tree.root(), &mut diagnostics);
     run_tests(&policy, tree.root(), &mut diagnostics);
     let is_valid = !diagnostics.iter().any(Diagnostic::is_error);
     (is_valid.then_some(policy), diagnostics)
+}
+
+/// Rejects issuers with the same URL.
+fn check_issuers(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, issuer) in &policy.issuers {
+        let Some(first) = names.insert(issuer.url.as_str(), name.as_str()) else { continue };
+        let at = |name: &str| root.nearest(["issuers", name, "url"]).span();
+        let message = format!("the issuers `{first}` and `{name}` have the same URL");
+        diagnostics.push(
+            Diagnostic::new(Code::DUPLICATE_ISSUER, message)
+                .at(at(name.as_str()), "the same URL again")
+                .at(at(first), "it is here first")
+                .help("keep one of them, with all audiences"),
+        );
+    }
 }
 
 /// Rejects bindings without users and groups.
@@ -35,7 +54,7 @@ fn check_bindings(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<
         let at = root.nearest(["bindings", &index.to_string()]).span();
         diagnostics.push(
             Diagnostic::new(Code::EMPTY_BINDING, "the binding has neither users nor groups")
-                .at(at, format!("nobody gets the role `{}`", binding.role.as_str()))
+                .at(at, format!("the role `{}` is for no caller", binding.role.as_str()))
                 .help("add `users` or `groups`, or remove the binding"),
         );
     }

@@ -11,11 +11,13 @@
 //! | `complete` | `operator` of the job's domain; of all domains of the scope without a job |
 //! | `completions`, `completed` | `viewer` of a domain in the scope |
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dcp_model::primitive::{Address, Body, Fingerprint};
+use dcp_compiler::airflow;
+use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator};
 use dcp_server::policy::{Names, Resource, Role};
 use dcp_server::{Act, Caller, Denied, offload};
 use jiff::Timestamp;
@@ -114,31 +116,52 @@ fn without_counts(applied: Applied) -> Applied {
 /// Maximum number of commits that a caller with a part of the domains can put in place at once.
 const MAX_OWN_COMMITS: usize = 100;
 
-/// Returns the domains of the jobs that a changed primitive runs. A job that names another domain than its address is
-/// rejected: it would run there.
-fn domains_run(change: &Change) -> Result<BTreeSet<String>> {
+/// Returns the domains of the jobs that a changed primitive runs. A primitive that is not what its address says is rejected:
+/// a DAG runs with the roles of Airflow, and a job in the namespace of its domain.
+fn domains_run(scope: &Scope, change: &Change) -> Result<BTreeSet<String>> {
     let Change { address, body: Some(body), .. } = change else { return Ok(BTreeSet::new()) };
-    let invalid =
-        |why: &dyn std::fmt::Display| Error::Invalid(format!("the body of `{address}` is invalid: {why}"));
+    let invalid = |why: &str| Error::Invalid(format!("the body of `{address}` is invalid: {why}"));
     let of_job = |job: &str| job.parse::<Address>().map(|job| job.domain).map_err(|why| invalid(&why));
-    match Body::parse(address.kind, &body.text).map_err(|why| invalid(&why))? {
-        Body::CoreEtlJob(job) if job.metadata.domain.as_str() != address.domain => {
-            Err(invalid(&format!("it is of the domain `{}`", job.metadata.domain)))
-        }
-        Body::CoreEtlJob(_) => Ok(BTreeSet::new()),
+    match Body::parse(address.kind, &body.text).map_err(|why| invalid(&why.to_string()))? {
+        Body::CoreEtlJob(job) => match job.metadata.domain.as_str() == address.domain {
+            true => Ok(BTreeSet::new()),
+            false => Err(invalid(&format!("it is of the domain `{}`", job.metadata.domain))),
+        },
         Body::ContinuousJob(continuous) => Ok([of_job(&continuous.job)?].into()),
-        Body::Orchestrator(orchestrator) => {
-            orchestrator.dag.tasks.iter().map(|task| of_job(&task.job)).collect()
+        Body::Orchestrator(made) => {
+            check_dag(scope, address, &made).map_err(|why| invalid(&why))?;
+            made.dag.tasks.iter().map(|task| of_job(&task.job)).collect()
         }
     }
 }
 
-/// Returns the roles that a commit needs, each with a domain: for its changes, and for the jobs that they run.
-fn needed_roles(commit: &Commit) -> Result<BTreeSet<(Role, String)>> {
+/// Checks that a DAG is of its scope and its address, and that its file is what dcp renders of it.
+fn check_dag(scope: &Scope, address: &Address, made: &Orchestrator) -> std::result::Result<(), String> {
+    let Orchestrator { dag, file, content } = made;
+    let id = format!("{}__{}", address.domain, address.name);
+    if dag.scope != scope.as_str() {
+        return Err(format!("its tasks run jobs of the scope `{}`", dag.scope));
+    }
+    if dag.dag_id != id {
+        return Err(format!("its id in Airflow is `{}`, and has to be `{id}`", dag.dag_id));
+    }
+    if *file != airflow::file_name(&dag.dag_id) || *content != airflow::render(dag) {
+        let version = env!("CARGO_PKG_VERSION");
+        return Err(format!(
+            "its file is not what dcp {version} of this control plane renders of it; use that version"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns the roles that a commit needs, each with a domain: for its changes, and for the jobs that they run. The highest
+/// roles are first, so that an error names one that suffices.
+fn needed_roles(scope: &Scope, commit: &Commit) -> Result<BTreeSet<(Reverse<Role>, String)>> {
     let mut needed = BTreeSet::new();
     for change in &commit.changes {
-        needed.insert((Role::Developer, change.address.domain.clone()));
-        needed.extend(domains_run(change)?.into_iter().map(|domain| (Role::Operator, domain)));
+        needed.insert((Reverse(Role::Developer), change.address.domain.clone()));
+        needed
+            .extend(domains_run(scope, change)?.into_iter().map(|domain| (Reverse(Role::Operator), domain)));
     }
     Ok(needed)
 }
@@ -206,9 +229,12 @@ impl Registry for Guarded<dyn Registry> {
 
     async fn commit(&self, scope: &Scope, mut commit: Commit) -> Result<Head> {
         if !self.caller.is_unrestricted() {
-            let checked = offload(commit.bytes(), move || needed_roles(&commit).map(|roles| (roles, commit)));
+            let bytes = commit.bytes();
+            let of = scope.clone();
+            let check = move || needed_roles(&of, &commit).map(|roles| (roles, commit));
+            let checked = offload(bytes, check);
             let (roles, checked) = checked.await?;
-            for (role, domain) in roles {
+            for (Reverse(role), domain) in roles {
                 let resource = resource(scope, &domain);
                 self.authorize(Act { name: "commit", role, resource, subject: Some(&checked.id) }).await?;
             }
@@ -357,3 +383,6 @@ impl Assets for Guarded<dyn Assets> {
         Ok(completed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,7 @@ impl Caller {
 
     /// Returns the caller with the rights that a policy gives. An unrestricted caller stays so.
     #[must_use]
-    pub(crate) fn with_policy(self, policy: &Arc<Policy>) -> Self {
+    pub fn with_policy(self, policy: &Arc<Policy>) -> Self {
         let policy = self.policy.map(|_| Arc::clone(policy));
         Self { policy, ..self }
     }

@@ -165,8 +165,9 @@ impl Client {
         if let Some(error) = ServiceError::read(status, domain) {
             let why = &error.message;
             return match error.reason.as_ref() {
-                "DENIED" | "UNAUTHENTICATED" => CallError::Denied(format!(
-                    "`{url}` refuses the call: {why}; see that the token is one of its own"
+                "DENIED" => CallError::Denied(format!("`{url}` refuses the call: {why}")),
+                "UNAUTHENTICATED" => CallError::Denied(format!(
+                    "`{url}` refuses the call: {why}; give a token that it knows, in DCP_TOKEN"
                 )),
                 "UNAVAILABLE" => CallError::Unavailable(format!("`{url}` can't do it now: {why}")),
                 _ => CallError::Rejected(Box::new(error)),

@@ -132,7 +132,7 @@ pub(super) fn confirm_and_apply(
     }
     let dags = control.dags()?;
     let target = Target { registry: &*control.registry, dags: &dags, scope: &control.scope };
-    let repaired = control.run(apply::repair(target, &state)).map_err(|error| failed(&error, control))?;
+    let repaired = control.run(apply::repair(target, &state)).map_err(|error| failed(&error))?;
     if repaired > 0 && consent.output == Format::Text && !console.quiet {
         let line =
             format!("an earlier apply was interrupted: {} put in place", format_count(repaired, "DAG file"));
@@ -179,7 +179,7 @@ fn perform(
     });
     progress().finish();
     match ended? {
-        Some(done) => done.map_err(|error| failed(&error, control)),
+        Some(done) => done.map_err(|error| failed(&error)),
         None => {
             let commit_state = progress().commit_state;
             if commit_state == CommitState::Nothing {
@@ -289,7 +289,7 @@ fn interrupted(commit_state: CommitState) -> Failure {
     }
 }
 
-fn failed(error: &apply::Error, control: &Control) -> Failure {
+fn failed(error: &apply::Error) -> Failure {
     match error {
         apply::Error::Registry(error @ registry::Error::Moved(head)) => {
             let by = head.applied.as_ref().map(|it| format!(" by {}", crate::render::sanitize(&it.by)));
@@ -297,7 +297,7 @@ fn failed(error: &apply::Error, control: &Control) -> Failure {
             let message = format!("{error}{by}, while this was about to be applied: nothing of it was");
             Failure::new(message).help("plan again, and see what they did: dcp history")
         }
-        apply::Error::Registry(error) => control.failed(error),
+        apply::Error::Registry(error) => crate::control::registry_failed(error),
         apply::Error::Unpublished { .. } => Failure::new(error.to_string())
             .help("nothing is lost: run `dcp apply` again to put the files in place"),
         apply::Error::Dags(error) => crate::control::dags_failed(error),

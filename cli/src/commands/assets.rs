@@ -33,7 +33,9 @@ pub(super) fn run(
     let control = open_control(project, args.target.as_deref())?;
     let assets = control.assets();
     let lineage = lineage(&control)?;
-    let all = control.run(assets.completed(&control.scope)).map_err(|error| control.failed(&error))?;
+    let all = control
+        .run(assets.completed(&control.scope))
+        .map_err(|error| crate::control::registry_failed(&error))?;
     let completed: BTreeMap<String, Completed> =
         all.into_iter().map(|it| (it.last.asset.clone(), it)).collect();
     let known = AssetsView { lineage: &lineage, completed: &completed, now: Timestamp::now() };
@@ -43,7 +45,7 @@ pub(super) fn run(
         Some(asset) => {
             let asset = find_asset(asset, &known, &control)?;
             let page = assets.completions(&control.scope, None, Some(&asset), args.limit.max(1));
-            let page = control.run(page).map_err(|error| control.failed(&error))?;
+            let page = control.run(page).map_err(|error| crate::control::registry_failed(&error))?;
             let one = render::AssetDetails { asset: &asset, last: &page.completions };
             (render::one_as_json(&one, &known), render::details(&one, &known, look))
         }
@@ -71,7 +73,7 @@ fn complete(args: &Complete, project: Option<&Path>, console: &mut Console) -> R
         origin: ORIGIN.to_owned(),
     };
     let done = control.run(control.assets().complete(&control.scope, &new, &user_name(), Timestamp::now()));
-    let done = done.map_err(|error| control.failed(&error))?;
+    let done = done.map_err(|error| crate::control::registry_failed(&error))?;
     let lineage = lineage(&control)?;
     let look = console.out.look;
     for it in &done {

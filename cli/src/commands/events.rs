@@ -25,7 +25,7 @@ pub(super) fn run(
     let control = Control::open(&home, &project)?;
     let continuous_jobs = control.continuous_jobs(Executions::None)?;
     let events = control.run(continuous_jobs.events(&control.scope, &address, args.limit));
-    let events = events.map_err(|error| control.failed(&error))?;
+    let events = events.map_err(|error| crate::control::registry_failed(&error))?;
     match args.output {
         Format::Json => {
             let all: Value = events.iter().map(|it| json!({"at": it.at, "message": it.message})).collect();

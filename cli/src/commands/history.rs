@@ -23,7 +23,7 @@ pub(super) fn run(
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let all = control.run(control.registry.history(&control.scope, None, *limit));
-    let all = all.map_err(|error| control.failed(&error))?;
+    let all = all.map_err(|error| crate::control::registry_failed(&error))?;
     match output {
         Format::Json => {
             let text = serde_json::to_string_pretty(&all)

@@ -30,7 +30,7 @@ pub(super) fn run(
     let starts = before.jobs.first().map_or(0, |job| job.state.starts);
     let by = crate::control::user_name();
     let pending = state.reconciler.request(state.scope(), &address, request, &by, Timestamp::now());
-    state.control.run(pending).map_err(|error| state.control.failed(&error))?;
+    state.control.run(pending).map_err(|error| crate::control::registry_failed(&error))?;
     let workload = &args.workload;
     writeln!(console.out, "{workload} {}", effect(request, before.jobs.first()))?;
     if before.has_no_reconciler() {

@@ -39,7 +39,7 @@ pub(super) fn run(
 
 /// Returns the primitives that were applied at a serial.
 fn primitives_at(control: &Control, serial: u64) -> Result<Vec<Primitive>, Failure> {
-    let failed = |error| control.failed(&error);
+    let failed = |error| crate::control::registry_failed(&error);
     let state = control.run(control.registry.state_at(&control.scope, serial)).map_err(failed)?;
     let wanted: Vec<Fingerprint> = state.entries.values().map(|entry| entry.fingerprint.clone()).collect();
     let texts = control.bodies(wanted)?;

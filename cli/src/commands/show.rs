@@ -25,7 +25,7 @@ pub(super) fn run(
     let mut found = false;
     for address in addresses(address)? {
         let all = control.run(control.registry.revisions(&control.scope, &address));
-        let all = all.map_err(|error| control.failed(&error))?;
+        let all = all.map_err(|error| crate::control::registry_failed(&error))?;
         if all.is_empty() {
             continue;
         }

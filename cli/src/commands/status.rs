@@ -60,7 +60,7 @@ fn lines(
         (None, Format::Text) => jobs::table(overview, look),
         (Some(address), Format::Text) => {
             let events = state.control.run(state.reconciler.events(state.scope(), address, MAX_EVENTS));
-            jobs::details(overview, &events.map_err(|error| state.control.failed(&error))?, look)
+            jobs::details(overview, &events.map_err(|error| crate::control::registry_failed(&error))?, look)
         }
     })
 }

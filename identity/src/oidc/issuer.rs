@@ -113,7 +113,7 @@ fn claim_problem(claim: &str) -> Option<String> {
     claim.is_empty().then(|| "is empty; name a claim of the tokens, such as `sub`".to_owned())
 }
 
-/// Checks that nobody can change a document on its way: a URL has `https`, or a loopback host.
+/// Checks that documents of a URL arrive unchanged: it has `https`, or a loopback host.
 pub(super) fn check_transport(url: &Url) -> Result<(), String> {
     let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

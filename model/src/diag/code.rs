@@ -140,10 +140,11 @@ codes! {
     UNUSED_NAMESPACE = 82, Warning, "A namespace of a domain that the cluster does not allow";
 
     // The policy.
-    BAD_CALLER = 83, Error, "A name that no caller has";
+    BAD_CALLER = 83, Error, "A name that is not valid for a caller";
     BAD_SELECTOR = 84, Error, "A text that selects no scope or no domain";
-    EMPTY_BINDING = 85, Error, "A binding for nobody";
+    EMPTY_BINDING = 85, Error, "A binding without users and groups";
     FAILED_POLICY_TEST = 86, Error, "A test of the policy that fails";
+    DUPLICATE_ISSUER = 87, Error, "Two issuers with the same URL";
 
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";

@@ -6,14 +6,16 @@ mod world;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 
 use dcp_tests::fake_spark::wait_until;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use serde_json::Value;
 
+use crate::harness::DCP;
 use calls::{call_control, call_gateway, call_rest, call_runner};
-use world::{CALLERS, DOMAINS, Outcome, POLICY, World};
+use world::{CALLERS, DOMAINS, Outcome, POLICY, World, manifest};
 
 /// Returns the paths of all methods of dcp's protocols.
 fn methods() -> BTreeSet<String> {
@@ -155,13 +157,43 @@ fn a_changed_policy_is_in_force_and_one_with_a_failing_test_is_not() {
         world.http(caller, "GET", &format!("/api/v1/job/{}", world.executions["sales"]), None).0
     };
     assert_eq!((status("nobody"), status("viewer")), (404, 200));
-    let nobody = "- {role: viewer, users: [nobody], scopes: [\"*\"], domains: [sales]}\n";
+    let added = "- {role: viewer, users: [nobody], scopes: [\"*\"], domains: [sales]}\n";
     let tests = "tests:\n- {user: nobody, domain: sales, role: none}\n";
-    world.sandbox.write("policy.yaml", format!("{POLICY}{nobody}{tests}"));
+    world.sandbox.write("policy.yaml", format!("{POLICY}{added}{tests}"));
     wait_until(|| world.sandbox.read("up.log").contains("the old content stays in force").then_some(()));
     assert_eq!(status("nobody"), 404);
-    world.sandbox.write("policy.yaml", format!("{POLICY}{nobody}"));
+    world.sandbox.write("policy.yaml", format!("{POLICY}{added}"));
     wait_until(|| (status("nobody") == 200).then_some(()));
     world.sandbox.write("policy.yaml", POLICY);
     wait_until(|| (status("nobody") == 404).then_some(()));
+}
+
+#[test]
+fn a_developer_applies_the_workloads_of_the_own_domain_only() {
+    let world = World::start();
+    let scheduled = |domain: &str| manifest(domain, "nightly", "done", "{schedule: {cron: \"0 2 * * *\"}}");
+    let target = format!("prod: {{default: true, server: \"{}\", dags: dags}}", world.url);
+    world
+        .sandbox
+        .write("client/dcp.yaml", format!("project: web\nmanifests: [manifests]\ntargets:\n  {target}\n"))
+        .write("client/main.py", "")
+        .write("client/manifests/nightly.yaml", scheduled("sales"));
+    let run = |args: &[&str], caller: &str| {
+        let mut command = world.sandbox.command(&DCP);
+        command.current_dir(world.sandbox.join("client")).args(args).env("DCP_TOKEN", &world.tokens[caller]);
+        let output = command.stdin(Stdio::null()).output().expect("the binary can be run");
+        world.sandbox.capture(args, &output)
+    };
+    let apply = ["apply", "--auto-approve"];
+    run(&apply, "operator")
+        .exits_with(1)
+        .prints("`operator` needs the role `developer` for the domain `sales`");
+    run(&apply, "developer").exits_with(0).prints("applied serial 1");
+    assert!(world.sandbox.read("client/dags/sales__nightly.py").contains("sales__nightly"));
+    run(&["plan"], "developer").exits_with(0).prints("nothing to do");
+    run(&["plan"], "nobody").exits_with(0).prints("sales/nightly");
+
+    world.sandbox.write("client/manifests/nightly.yaml", scheduled("finance"));
+    run(&apply, "developer").exits_with(1).prints("needs the role `developer` for the domain `finance`");
+    run(&["history"], "developer").exits_with(0).prints("     1  2").prints("developer");
 }

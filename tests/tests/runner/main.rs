@@ -26,6 +26,8 @@ mod sqlite;
 #[cfg(test)]
 mod suite;
 #[cfg(test)]
+mod visible;
+#[cfg(test)]
 mod watch;
 
 use std::collections::BTreeMap;

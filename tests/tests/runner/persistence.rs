@@ -21,7 +21,21 @@ pub(crate) async fn store_execution(
     job: &CoreEtlJob,
     times: (i64, Option<i64>, Option<i64>),
 ) -> Id {
-    let (made, ended, clean_at) = times;
+    let (_, ended, clean_at) = times;
+    let new = new_execution(job, times);
+    let id = new.record.id().clone();
+    let mut record = store.submit(new).await.unwrap().record;
+    if let Some(ended) = ended {
+        (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
+        let also = SaveExtras { clean_at: clean_at.map(at), measured: None };
+        assert!(store.save(&mut record, also).await.unwrap());
+    }
+    id
+}
+
+/// Returns an execution that is created at the first of these times.
+pub(crate) fn new_execution(job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> NewExecution {
+    let made = times.0;
     let job = Arc::new(CanonicalJob::new(job.clone()));
     let id = Id::new(at(made), id_part(times));
     let submit = Submit {
@@ -36,19 +50,13 @@ pub(crate) async fn store_execution(
     };
     let record = Record {
         request: submit.request(job.fingerprint().clone()),
-        execution: Execution::new(id.clone(), Policy::of(job.job(), None), Backend::Local, at(made)),
+        execution: Execution::new(id, Policy::of(job.job(), None), Backend::Local, at(made)),
         history: Vec::new(),
         version: 1,
         owner: "nobody".to_owned(),
         progress: None,
     };
-    let mut record = store.submit(NewExecution { record, job }).await.unwrap().record;
-    if let Some(ended) = ended {
-        (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
-        let also = SaveExtras { clean_at: clean_at.map(at), measured: None };
-        assert!(store.save(&mut record, also).await.unwrap());
-    }
-    id
+    NewExecution { record, job }
 }
 
 /// Returns a different number for each combination of times, so that ids differ.

@@ -30,6 +30,12 @@ async fn fixture() -> Fixture {
 contract!(fixture());
 
 #[tokio::test]
+async fn lists_have_the_visible_executions() {
+    let store = Store::postgres(&database()).await.expect("the store opens");
+    crate::visible::lists_have_the_visible_executions(store).await;
+}
+
+#[tokio::test]
 async fn the_first_cluster_of_an_application_stays() {
     let url = database();
     let open = async || Store::postgres(&url).await.expect("the store opens");

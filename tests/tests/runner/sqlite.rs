@@ -42,6 +42,13 @@ async fn the_first_cluster_of_an_application_stays() {
 }
 
 #[tokio::test]
+async fn lists_have_the_visible_executions() {
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.expect("the store opens");
+    crate::visible::lists_have_the_visible_executions(store).await;
+}
+
+#[tokio::test]
 async fn applications_with_a_cluster_or_a_live_execution_have_an_owner() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
     let store = Store::sqlite(&folder.path().join("runs.db")).await.expect("the store opens");
