@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
 
 use crate::audit::{Act, Audit, AuditEntry};
-use crate::policy::{Decision, Policy, Resource, Role, Visible};
+use crate::policy::{Decision, Policy, Resource, Role, Rule, Visible};
 
 /// The caller of a request, stored as an extension of the request.
 #[derive(Debug, Clone)]
@@ -158,6 +158,12 @@ impl Caller {
     /// Returns true for a caller who may do everything, without a policy.
     pub fn is_unrestricted(&self) -> bool {
         self.policy.is_none()
+    }
+
+    /// Returns the rules of the policy that apply to the caller; none for a caller who may do everything.
+    pub fn rules(&self) -> Vec<&Rule> {
+        let policy = self.policy.as_deref().into_iter();
+        policy.flat_map(|policy| policy.rules_of(&self.name, &self.groups)).collect()
     }
 
     /// Checks that the caller has a role somewhere.

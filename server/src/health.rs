@@ -16,19 +16,21 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Creates the routes of health and reflection. All services are reported as serving.
+    /// Creates the routes of all services that need no token, with health and reflection. All services are reported as
+    /// serving.
     pub(crate) async fn start(services: &Services) -> Result<(Self, Routes), Error> {
         let (reporter, health) = tonic_health::server::health_reporter();
         let mut reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(services.descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name(HEALTH_SERVICE);
-        for name in &services.names {
+        let names: Vec<_> = services.all_names().collect();
+        for name in &names {
             reporter.set_service_status(*name, ServingStatus::Serving).await;
             reflection = reflection.with_service_name(*name);
         }
-        let routes = Routes::new(health).add_service(reflection.build_v1()?);
-        Ok((Self { reporter, names: services.names.clone() }, routes))
+        let routes = services.public.clone().add_service(health).add_service(reflection.build_v1()?);
+        Ok((Self { reporter, names }, routes))
     }
 
     /// Reports all services, and the server as a whole, as not serving.

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | [`target`] | determines the interface and the service of the call, for all layers below |
 //! | [`pages`] | answers `/`, `/healthz` and `/readyz` without a token and without an entry in the log |
-//! | [`public`] | answers health and reflection without a token and without an entry in the log |
+//! | [`public`] | answers health, reflection and other public services without a token and without an entry in the log |
 //! | [`log`] | logs the call once its response is sent, or its caller has disconnected |
 //! | [`login`] | signs a browser in at `/login` |
 //! | [`authentication`] | identifies the caller, or rejects the call |
@@ -55,13 +55,15 @@ use authentication::Identifier;
 /// of its connection.
 pub(crate) type Stack = BoxCloneSyncService<Request, Response, Infallible>;
 
-/// Puts services behind their layers. `public` are the routes of health and reflection, and `port` is the TCP port.
+/// Puts services behind their layers. `public` are the routes of services that need no token, and `port` is
+/// the TCP port.
 pub(crate) fn stack(services: Services, public: Routes, options: &Options, port: u16) -> Stack {
-    let Services { grpc, rest, names, streaming_suffixes, descriptors: _, ready } = services;
+    let Services { grpc, public: _, public_names, rest, names, streaming_suffixes, descriptors: _, ready } =
+        services;
     let Options { access, tls, limits, clock, log } = options;
     let names: Arc<[_]> = names.into();
     let pages = Pages { ready, serves_rest: rest.is_some() };
-    let public = PublicRoutes::new(public, limits);
+    let public = PublicRoutes::new(public, public_names, limits);
     let log = CallLog { log: log.clone(), clock: *clock };
     let login = LoginPage::new(access.as_ref(), port, tls.is_some());
     let identifier = Identifier { access: access.clone(), clock: *clock };

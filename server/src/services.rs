@@ -16,6 +16,9 @@ use crate::ready::ReadinessCheck;
 #[derive(Debug, Clone)]
 pub struct Services {
     pub(crate) grpc: Routes,
+    /// The services that need no token, except health and reflection.
+    pub(crate) public: Routes,
+    pub(crate) public_names: Vec<&'static str>,
     pub(crate) rest: Option<Router>,
     pub(crate) names: Vec<&'static str>,
     /// Suffixes of the paths of long-lived calls.
@@ -28,8 +31,16 @@ impl Services {
     /// Creates an empty set. `descriptors` are those of the protocols, for the reflection service; they may
     /// describe more services than are served.
     pub fn new(descriptors: &'static [u8]) -> Self {
-        let (names, streaming_suffixes) = (Vec::new(), Vec::new());
-        Self { grpc: Routes::default(), rest: None, names, streaming_suffixes, descriptors, ready: None }
+        Self {
+            grpc: Routes::default(),
+            public: Routes::default(),
+            public_names: Vec::new(),
+            rest: None,
+            names: Vec::new(),
+            streaming_suffixes: Vec::new(),
+            descriptors,
+            ready: None,
+        }
     }
 
     /// Adds a gRPC service; each may be added once.
@@ -47,6 +58,29 @@ impl Services {
         services.names.push(S::NAME);
         services.grpc = services.grpc.add_service(service);
         services
+    }
+
+    /// Adds a gRPC service that needs no token. Its calls are not logged and have no permit, so they must be cheap, and end
+    /// by themselves.
+    #[must_use]
+    pub fn with_public<S>(self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        if self.public_names.contains(&S::NAME) {
+            return self;
+        }
+        let mut services = self;
+        services.public_names.push(S::NAME);
+        services.public = services.public.add_service(service);
+        services
+    }
+
+    /// Returns the names of all services except health and reflection.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.iter().chain(&self.public_names).copied()
     }
 
     /// Gives calls with these path suffixes a limit of their own. It is for streaming calls, which are long-lived

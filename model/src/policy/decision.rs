@@ -148,17 +148,20 @@ impl Policy {
         if is_visible { Decision::Forbidden } else { Decision::Hidden }
     }
 
+    /// Returns the rules for a user of these groups.
+    pub fn rules_of<'a>(&'a self, user: &'a str, groups: &'a [String]) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(|rule| rule.is_for(user, groups))
+    }
+
     /// Returns the highest role of a user of these groups.
     pub fn role(&self, user: &str, groups: &[String], resource: Resource<'_>) -> Option<Role> {
-        let of_caller =
-            self.rules.iter().filter(|rule| rule.area.includes(resource) && rule.is_for(user, groups));
+        let of_caller = self.rules_of(user, groups).filter(|rule| rule.area.includes(resource));
         of_caller.map(|rule| rule.role).max()
     }
 
     /// Returns the resources that a user of these groups may read.
     pub fn visible(&self, user: &str, groups: &[String]) -> Visible {
-        let of_caller = self.rules.iter().filter(|rule| rule.is_for(user, groups));
-        let areas: Vec<Area> = of_caller.map(|rule| rule.area.clone()).collect();
+        let areas: Vec<Area> = self.rules_of(user, groups).map(|rule| rule.area.clone()).collect();
         if areas.iter().any(|area| area.includes(Resource::EVERYTHING)) {
             return Visible::All;
         }

@@ -1,4 +1,4 @@
-//! Health and reflection, which need neither a token nor a permit for calls.
+//! Health, reflection and other public services, which need neither a token nor a permit for calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,9 @@ use crate::Limits;
 use crate::health::HEALTH_SERVICE;
 use crate::usage::{PublicStream, Usage};
 
+/// The public services that every server has.
+const ALWAYS_PUBLIC: [&str; 2] = [HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"];
+
 /// Suffixes of the paths of streams that need no token.
 const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
@@ -25,14 +28,22 @@ const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 #[derive(Clone)]
 pub(super) struct PublicRoutes {
     routes: axum::Router,
+    names: Arc<[&'static str]>,
     streams: Arc<Semaphore>,
     timeout: Duration,
 }
 
 impl PublicRoutes {
-    pub(super) fn new(routes: Routes, limits: &Limits) -> Self {
+    /// `names` are those of the services besides health and reflection.
+    pub(super) fn new(routes: Routes, names: Vec<&'static str>, limits: &Limits) -> Self {
         let (streams, timeout) = (semaphore(limits.public_streams), limits.call_timeout);
-        Self { routes: routes.prepare().into_axum_router(), streams, timeout }
+        let names = names.into_iter().chain(ALWAYS_PUBLIC).collect();
+        Self { routes: routes.prepare().into_axum_router(), names, streams, timeout }
+    }
+
+    /// Returns true if a path belongs to a service that needs no token.
+    fn has(&self, path: &str) -> bool {
+        self.names.iter().any(|name| is_call_of(path, name))
     }
 
     async fn answer(self, request: Request, usage: &Usage) -> Response {
@@ -56,7 +67,7 @@ impl PublicRoutes {
     }
 }
 
-/// Answers health and reflection.
+/// Answers calls of public services.
 pub(super) async fn serve(
     State(public): State<PublicRoutes>,
     Extension(target): Extension<Target>,
@@ -65,14 +76,9 @@ pub(super) async fn serve(
     next: Next,
 ) -> Response {
     match target.interface {
-        Interface::Grpc if is_public(request.uri().path()) => public.answer(request, &usage).await,
+        Interface::Grpc if public.has(request.uri().path()) => public.answer(request, &usage).await,
         Interface::Grpc | Interface::Rest => next.run(request).await,
     }
-}
-
-/// Returns true if a path belongs to a service that needs no token.
-fn is_public(path: &str) -> bool {
-    [HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"].iter().any(|name| is_call_of(path, name))
 }
 
 #[cfg(test)]
@@ -81,11 +87,16 @@ mod tests {
 
     #[test]
     fn paths_with_a_common_prefix_are_distinguished() {
-        assert!(is_public("/grpc.health.v1.Health/Check"));
-        for path in
-            ["/grpc.health.v1.Health", "/grpc.health.v1.HealthX/Check", "//grpc.health.v1.Health/Check", ""]
-        {
-            assert!(!is_public(path), "{path}");
+        let public = PublicRoutes::new(Routes::default(), vec!["dcp.a.v1.Logins"], &Limits::default());
+        assert!(public.has("/grpc.health.v1.Health/Check") && public.has("/dcp.a.v1.Logins/List"));
+        for path in [
+            "/grpc.health.v1.Health",
+            "/grpc.health.v1.HealthX/Check",
+            "//grpc.health.v1.Health/Check",
+            "/dcp.a.v1.Identity/WhoAmI",
+            "",
+        ] {
+            assert!(!public.has(path), "{path}");
         }
     }
 }
