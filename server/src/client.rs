@@ -3,6 +3,7 @@
 //! Calls are retried while the service can't be reached, so each call has to be idempotent.
 
 mod bearer;
+mod renewal;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,6 +17,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status, TimeoutExpired};
 
 pub use bearer::Bearer;
+pub use renewal::Renewal;
 
 use crate::error::ServiceError;
 
@@ -26,6 +28,8 @@ pub struct Options {
     pub url: String,
     /// Empty if the service needs no token.
     pub token: String,
+    /// Returns newer tokens, for clients that may live longer than the first one.
+    pub renewal: Option<Renewal>,
     /// PEM of a certificate authority that is not among the system's.
     pub ca: Option<Vec<u8>>,
     /// Time to retry while the server can't be reached; zero for a single attempt.
@@ -37,7 +41,7 @@ pub struct Options {
 impl Options {
     pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
         let (retry_for, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
-        Self { url: url.into(), token: token.into(), ca: None, retry_for, deadline }
+        Self { url: url.into(), token: token.into(), renewal: None, ca: None, retry_for, deadline }
     }
 }
 
@@ -75,6 +79,8 @@ pub type AuthenticatedChannel = InterceptedService<Channel, Bearer>;
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: AuthenticatedChannel,
+    bearer: Bearer,
+    renewal: Option<Renewal>,
     service: Service,
     url: Arc<str>,
     retry_for: Duration,
@@ -91,7 +97,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 impl Client {
     pub fn new(options: Options, service: Service) -> Result<Self, CallError> {
-        let Options { url, token, ca, retry_for, deadline } = options;
+        let Options { url, token, renewal, ca, retry_for, deadline } = options;
         let name = service.name;
         let unusable =
             |why: String| CallError::Invalid(format!("`{url}` can't be the address of a {name}: {why}"));
@@ -113,8 +119,9 @@ impl Client {
             Some("http") => {}
             _ => return Err(unusable("write `https://host:port`".to_owned())),
         }
-        let channel = InterceptedService::new(endpoint.connect_lazy(), Bearer::new(&token)?);
-        Ok(Self { channel, service, url: url.into(), retry_for, deadline })
+        let bearer = Bearer::new(&token)?;
+        let channel = InterceptedService::new(endpoint.connect_lazy(), bearer.clone());
+        Ok(Self { channel, bearer, renewal, service, url: url.into(), retry_for, deadline })
     }
 
     /// Returns the channel for the calls.
@@ -140,6 +147,9 @@ impl Client {
         let end = Instant::now() + self.retry_for;
         let mut pause = FIRST_BACKOFF;
         loop {
+            if let Some(renewal) = &self.renewal {
+                self.bearer.set(&renewal.token().await?)?;
+            }
             // The channel's own deadline ends with the first bytes of a response. This timeout covers the rest.
             let Ok(answer) = timeout(self.deadline, call()).await else {
                 return Err(self.timeout_error());
@@ -167,7 +177,7 @@ impl Client {
             return match error.reason.as_ref() {
                 "DENIED" => CallError::Denied(format!("`{url}` refuses the call: {why}")),
                 "UNAUTHENTICATED" => CallError::Denied(format!(
-                    "`{url}` refuses the call: {why}; give a token that it knows, in DCP_TOKEN"
+                    "`{url}` refuses the call: {why}; log in with `dcp login`, or give a token that it knows, in DCP_TOKEN"
                 )),
                 "UNAVAILABLE" => CallError::Unavailable(format!("`{url}` can't do it now: {why}")),
                 _ => CallError::Rejected(Box::new(error)),

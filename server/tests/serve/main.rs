@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod harness;
