@@ -6,8 +6,12 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const PROTOCOLS: &[&str] =
-    &["dcp/control/v1/control.proto", "dcp/gateway/v1/gateway.proto", "dcp/runner/v1/runner.proto"];
+const PROTOCOLS: &[&str] = &[
+    "dcp/control/v1/control.proto",
+    "dcp/gateway/v1/gateway.proto",
+    "dcp/identity/v1/identity.proto",
+    "dcp/runner/v1/runner.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=dcp");

@@ -21,8 +21,9 @@ use jiff::Timestamp;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{LEEWAY, MAX_LIFETIME};
 pub use issuer::{Issuer, Problem};
-pub use provider::ClientError;
 pub use schedule::Schedule;
+
+pub use crate::http::ClientError;
 
 use crate::Log;
 use crate::jwt::Jwt;

@@ -65,11 +65,42 @@ pub struct Issuer {
     /// The path of a file with the certificates, in PEM, that verify the provider. If omitted, those of the system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<FilePath>,
+    /// The login of people with `dcp login`. If omitted, the provider is for programs that have a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
 }
 
 impl Issuer {
     fn default_user() -> String {
         "sub".to_owned()
+    }
+}
+
+/// The client of `dcp login` at a provider, and the parameters of its requests. Anybody who reaches the service can read
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// The id of a public client: it has no secret.
+    #[schemars(length(min = 1, max = 255))]
+    pub client: String,
+    /// The scopes to request. With `offline_access`, a login is refreshed until the provider ends it.
+    #[serde(default = "Login::default_scopes")]
+    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 255)), extend("uniqueItems" = true))]
+    pub scopes: Vec<String>,
+    /// The parameter `resource` of requests (RFC 8707), for providers that choose the audience by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub resource: Option<String>,
+    /// The parameter `audience` of requests, for providers that choose the audience by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub audience: Option<String>,
+}
+
+impl Login {
+    fn default_scopes() -> Vec<String> {
+        vec!["openid".to_owned()]
     }
 }
 

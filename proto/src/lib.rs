@@ -24,6 +24,14 @@ pub mod gateway {
     }
 }
 
+/// Identity: the caller of a token, and the providers at which a token can be had.
+pub mod identity {
+    #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]
+    pub mod v1 {
+        tonic::include_proto!("dcp.identity.v1");
+    }
+}
+
 /// The Runner: submits, checks and cancels executions of jobs.
 pub mod runner {
     #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]

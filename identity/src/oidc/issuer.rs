@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::algorithm::Algorithm;
+use crate::http::check_transport;
 
 /// A provider whose access tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,21 +112,6 @@ fn audiences_problem(audiences: &[String]) -> Option<String> {
 
 fn claim_problem(claim: &str) -> Option<String> {
     claim.is_empty().then(|| "is empty; name a claim of the tokens, such as `sub`".to_owned())
-}
-
-/// Checks that documents of a URL arrive unchanged: it has `https`, or a loopback host.
-pub(super) fn check_transport(url: &Url) -> Result<(), String> {
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(()),
-        "http" if is_loopback => Ok(()),
-        scheme => Err(format!("begins with `{scheme}:`; use `https:`, as `http:` is for this machine only")),
-    }
 }
 
 #[cfg(test)]

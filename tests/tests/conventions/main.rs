@@ -27,7 +27,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
     ("dcp-proto", Allowed::Only(&[])),
     ("dcp-server", Allowed::Only(&["dcp-model"])),
     ("dcp-database", Allowed::Only(&[])),
-    ("dcp-identity", Allowed::Only(&["dcp-database", "dcp-server"])),
+    ("dcp-identity", Allowed::Only(&["dcp-database", "dcp-proto", "dcp-server"])),
     ("dcp-objects", Allowed::Only(&[])),
     ("dcp-gateway", Allowed::Only(&["dcp-objects", "dcp-proto", "dcp-server"])),
     (

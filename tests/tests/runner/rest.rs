@@ -53,7 +53,7 @@ impl TestServer {
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
         let plane = control_plane(&fake_spark).await;
-        let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane));
+        let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane)).merge(dcp_identity::rest::api());
         let services = services.rest(api.into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));

@@ -178,6 +178,58 @@ fn id_tokens_are_rejected() {
     }
 }
 
+/// The claims that GitHub documents for a job, for an audience of dcp.
+fn of_github(subject: &str) -> Value {
+    json!({
+        "iss": "https://token.actions.githubusercontent.com", "sub": subject, "aud": "dcp",
+        "nbf": NOW - 600, "iat": NOW, "exp": NOW + 300, "jti": "9e7d1c0a-5f0b-4d3e-8f3d-1a2b3c4d5e6f",
+        "ref": "refs/heads/main", "ref_type": "branch", "ref_protected": "true", "sha": "9f3c2ab",
+        "repository": "example/shop", "repository_id": "74", "repository_owner": "example",
+        "repository_owner_id": "65", "repository_visibility": "private", "actor": "ada", "actor_id": "12",
+        "run_id": "8222997048", "run_number": "10", "run_attempt": "2", "event_name": "push", "head_ref": "",
+        "base_ref": "", "workflow": "dcp", "workflow_ref": "example/shop/.github/workflows/dcp.yaml@refs/heads/main",
+        "job_workflow_ref": "example/shop/.github/workflows/dcp.yaml@refs/heads/main",
+        "runner_environment": "github-hosted", "environment": "prod",
+    })
+}
+
+/// The claims that GitLab documents for a job, for an audience of dcp.
+fn of_gitlab(subject: &str) -> Value {
+    json!({
+        "iss": "https://gitlab.com", "sub": subject, "aud": "dcp", "nbf": NOW - 5, "iat": NOW, "exp": NOW + 3600,
+        "jti": "235b3a54-b797-45c7-ae9a-f72d7bc6ef5b", "namespace_id": "68413579", "namespace_path": "example",
+        "project_id": "46573356", "project_path": "example/shop", "project_visibility": "private",
+        "user_id": "184239", "user_login": "ada", "user_email": "ada@example.com", "user_access_level": "owner",
+        "groups_direct": ["example", "example/data"], "pipeline_id": "1519139981", "pipeline_source": "push",
+        "job_id": "8222997048", "ref": "main", "ref_type": "branch", "ref_path": "refs/heads/main",
+        "ref_protected": "true", "sha": "9f3c2ab", "runner_id": 12_270_835, "runner_environment": "gitlab-hosted",
+        "ci_config_ref_uri": "gitlab.com/example/shop//.gitlab-ci.yml@refs/heads/main", "ci_config_sha": "9f3c2ab",
+    })
+}
+
+#[test]
+fn id_tokens_of_continuous_integration_are_accepted() {
+    let header = json!({"alg": "RS256", "typ": "JWT", "kid": "a", "x5t": "b"});
+    for (claims, subject) in [
+        (of_github as fn(&str) -> Value, "repo:example/shop:ref:refs/heads/main"),
+        (of_github, "repo:example/shop:environment:prod"),
+        (of_github, "repo:example/shop:pull_request"),
+        (of_gitlab, "project_path:example/shop:ref_type:branch:ref:main"),
+    ] {
+        let claims = claims(subject);
+        let url = claims["iss"].as_str().expect("it is a text");
+        let issuer =
+            Issuer { groups_claim: Some("groups_direct".to_owned()), ..Issuer::new("ci", url, "dcp") };
+        let verified = with(&issuer, &header, &claims).expect("the token is accepted");
+        assert_eq!(*verified.caller.name, *format!("ci:{subject}"));
+        let groups: &[&str] = if url.contains("gitlab") { &["ci:example", "ci:example/data"] } else { &[] };
+        assert_eq!(*verified.caller.groups, *groups);
+        // The default audience of GitHub is the owner of the repository.
+        let for_others = Issuer { audiences: vec!["https://github.com/example".to_owned()], ..issuer };
+        assert!(with(&for_others, &header, &claims).is_err());
+    }
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
