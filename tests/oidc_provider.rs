@@ -1,15 +1,20 @@
 //! A real `OpenID` provider on this machine, npm's oidc-provider.
 
+mod browser;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
+pub use browser::{Browser, Page};
+
 /// The name of the client and its secret, in base64: `airflow:airflow-secret`.
 const CLIENT: &str = "YWlyZmxvdzphaXJmbG93LXNlY3JldA==";
 
-/// A provider with one client, `airflow`, whose access tokens are in the group `data`. It ends with this value.
+/// A provider whose access tokens are in the group `data`, with the client `airflow` for programs and the public client
+/// `dcp-cli` for people. It ends with this value.
 #[derive(Debug)]
 pub struct OidcProvider {
     issuer: String,
@@ -53,6 +58,14 @@ impl OidcProvider {
     /// If the provider has ended.
     pub fn retire(&mut self) {
         assert_eq!(self.command("retire"), "retired");
+    }
+
+    /// Sets the lifetime of new access tokens.
+    ///
+    /// # Panics
+    /// If the provider has ended.
+    pub fn set_lifetime(&mut self, seconds: u32) {
+        assert_eq!(self.command(&format!("lifetime {seconds}")), "set");
     }
 
     /// Returns an ID token for the client `airflow`.

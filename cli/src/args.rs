@@ -5,6 +5,7 @@ mod apply;
 mod assets;
 mod clusters;
 mod jobs;
+mod login;
 mod manifests;
 mod run;
 mod secrets;
@@ -19,6 +20,7 @@ pub(crate) use apply::*;
 pub(crate) use assets::*;
 pub(crate) use clusters::*;
 pub(crate) use jobs::*;
+pub(crate) use login::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
 pub(crate) use secrets::*;
@@ -42,7 +44,7 @@ To begin:
   dcp explain DCP0107         explain a diagnostic
 
 Environment:
-  DCP_TOKEN           token for a target that has a `server`; sent over TLS, or to this machine
+  DCP_TOKEN           token for a `server`, unless you use `dcp login`; over TLS or to this machine
   DCP_ALLOW_HTTP=1    send the token to `http://` servers too, on trusted networks
   DCP_USER            name of the user in the history of a target without a `server`
 
@@ -158,6 +160,15 @@ pub(crate) enum Command {
     /// Run a part of dcp as a service
     #[command(after_help = SERVE)]
     Serve(Serve),
+    /// Log in to a server, by the provider that its policy names
+    #[command(after_help = LOGIN)]
+    Login(LoginArgs),
+    /// Remove the login to a server
+    #[command(after_help = LOGOUT)]
+    Logout(LogoutArgs),
+    /// Show the name, the groups and the roles that a server knows the caller by
+    #[command(after_help = WHOAMI)]
+    Whoami(WhoamiArgs),
     /// Test a policy, which gives callers of a service their roles
     #[command(after_help = POLICY)]
     Policy(PolicyArgs),

@@ -16,6 +16,8 @@ mod fmt;
 mod graph;
 mod history;
 mod init;
+mod login;
+mod logout;
 mod logs;
 mod plan;
 mod policy;
@@ -33,6 +35,7 @@ mod supervise;
 mod token;
 mod up;
 mod validate;
+mod whoami;
 
 use dcp_reconciler::reconcile::Request;
 
@@ -40,6 +43,7 @@ use crate::args::{Args, Command};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 
+#[expect(clippy::too_many_lines, reason = "it has one line for each command")]
 pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure> {
     let project = args.global.project.as_deref();
     match &args.command {
@@ -70,6 +74,9 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Up(args) => up::run(args, project, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Audit(args) => audit::run(args, project, console),
+        Command::Login(args) => login::run(args, project, console),
+        Command::Logout(args) => logout::run(args, project, console),
+        Command::Whoami(args) => whoami::run(args, project, console),
         Command::Policy(args) => policy::run(args, console),
         Command::Token(args) => token::run(args, project, console),
         Command::Graph(args) => graph::run(args, project, console),

@@ -21,6 +21,7 @@ use http::uri::Scheme;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
+use crate::credentials;
 use crate::failure::Failure;
 use crate::private;
 
@@ -132,22 +133,52 @@ impl Control {
     }
 }
 
-/// Returns the options for a server: with the token of the environment, or else, for a server on this machine,
-/// with the project's token.
+/// Returns the options of a command for a server: with the token of the environment, or else of the job or the login of
+/// the caller, or else, for a server on this machine, with the project's token.
 pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
+    if std::env::var_os(TOKEN).is_none_or(|token| token.is_empty()) {
+        let anonymous = options(server, String::new())?;
+        if let Some(token) = credentials::token(&anonymous)? {
+            let renewal = Some(credentials::renewal(anonymous));
+            return Ok(remote::Options { renewal, ..options(server, token)? });
+        }
+    }
+    service_options(server, root)
+}
+
+/// Returns the options of a service that calls another one. It does not use the login of a person.
+pub(crate) fn service_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
     let mut token = std::env::var(TOKEN).unwrap_or_default();
     if token.is_empty() && is_local(server) {
         token = root.map(private::existing_token).transpose()?.flatten().unwrap_or_default();
     }
-    let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
-    if !token.is_empty() && !trusted && is_unencrypted(server) {
-        return Err(unencrypted_error(server));
+    options(server, token)
+}
+
+/// Returns the options for a server with a token, which may be empty.
+pub(crate) fn options(server: &str, token: String) -> Result<remote::Options, Failure> {
+    if !token.is_empty() {
+        check_encrypted(server)?;
     }
     Ok(remote::Options::new(server, token))
 }
 
+/// Rejects a server to which a token would go where others can read it.
+pub(crate) fn check_encrypted(server: &str) -> Result<(), Failure> {
+    let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
+    match !trusted && is_unencrypted(server) {
+        true => Err(unencrypted_error(server)),
+        false => Ok(()),
+    }
+}
+
+/// Connects a service to the registry of a control plane.
+pub(crate) fn connect_service(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
+    Remote::new(service_options(server, root)?).map_err(|error| registry_failed(&error))
+}
+
 /// Connects to the registry of a control plane.
-pub(crate) fn connect(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
+fn connect(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
     Remote::new(remote_options(server, root)?).map_err(|error| registry_failed(&error))
 }
 
@@ -188,8 +219,7 @@ fn is_this_machine(host: &str) -> bool {
 }
 
 fn unencrypted_error(server: &str) -> Failure {
-    let message =
-        format!("the token in {TOKEN} would go to `{server}` where others can read it: nothing was sent");
+    let message = format!("a token would go to `{server}` where others can read it: nothing was sent");
     let ways = format!("use `https://`, or set {ALLOW_HTTP}=1 where the network is trusted");
     Failure::new(message).help(ways)
 }

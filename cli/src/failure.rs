@@ -49,6 +49,14 @@ impl Failure {
         &self.message
     }
 
+    /// Returns the message with the remedy, for a place that has one text.
+    pub(crate) fn with_help(&self) -> String {
+        match &self.help {
+            Some(help) => format!("{}; {help}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: Verdict::Usage, ..Self::new(message) }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use dcp_gateway::kubernetes;
 use dcp_identity::oidc::{self, Algorithm, Issuer};
-use dcp_identity::{Oidc, ServiceAccounts, service_accounts};
+use dcp_identity::{ClientSettings, Oidc, Provider, ServiceAccounts, login, service_accounts};
+use dcp_model::manifest::KubernetesName;
 use dcp_model::policy::{self as model, Policy, PolicyFile};
 use dcp_server::Verifier;
 use dcp_workspace::project::Outcome;
@@ -24,6 +25,8 @@ use crate::render::sanitize;
 pub(crate) struct Opened {
     pub(crate) policy: watch::Receiver<Arc<Policy>>,
     pub(crate) verifiers: Vec<Arc<dyn Verifier>>,
+    /// The providers that callers without a token may know.
+    pub(crate) providers: Vec<Provider>,
 }
 
 /// Reads a policy file, and follows its changes in a task of the current runtime. Prints its diagnostics.
@@ -33,9 +36,30 @@ pub(crate) async fn open(path: &Path, console: &mut Console) -> Result<Opened, F
     operator_file::print(&outcome, console)?;
     let declared = declared.ok_or_else(|| operator_file::unusable(path))?;
     let verifiers = verifiers(&declared, path.parent().unwrap_or(Path::new("."))).await?;
+    let providers = providers(&declared);
     let (sender, policy) = watch::channel(Arc::new(declared.policy()));
     tokio::spawn(follow(path.to_owned(), text, declared, sender));
-    Ok(Opened { policy, verifiers })
+    Ok(Opened { policy, verifiers, providers })
+}
+
+/// Returns the providers at which callers get tokens: those with a login, and GitHub Actions.
+fn providers(policy: &PolicyFile) -> Vec<Provider> {
+    let public = policy
+        .issuers
+        .iter()
+        .filter(|(_, issuer)| issuer.login.is_some() || login::is_github(issuer.url.as_str()));
+    let provider = |(name, issuer): (&KubernetesName, &model::Issuer)| Provider {
+        name: name.as_str().to_owned(),
+        url: issuer.url.as_str().to_owned(),
+        audience: issuer.audiences.first().cloned().unwrap_or_default(),
+        login: issuer.login.as_ref().map(|login| ClientSettings {
+            client: login.client.clone(),
+            scopes: login.scopes.clone(),
+            resource: login.resource.clone(),
+            audience: login.audience.clone(),
+        }),
+    };
+    public.map(provider).collect()
 }
 
 /// Returns the providers of a policy file, which is in this folder.

@@ -1,4 +1,4 @@
-//! The token of a project, in a file for this user alone.
+//! Files for this user alone: the token of a project, and logins.
 
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -41,6 +41,13 @@ pub(crate) fn existing_token(root: &Path) -> Result<Option<String>, Failure> {
 }
 
 fn read_token(path: &Path) -> Result<Option<String>, Failure> {
+    let text = read(path, MAX_TOKEN_LENGTH, "delete it; `dcp up --listen` makes another token")?;
+    Ok(text.map(|text| text.trim().to_owned()))
+}
+
+/// Returns the first `limit` bytes of a file, if it exists. Rejects a file that other users can read; `help` tells the
+/// remedy.
+pub(crate) fn read(path: &Path, limit: u64, help: &str) -> Result<Option<String>, Failure> {
     let failed = |error: io::Error| Failure::at(path, "read", &error);
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -50,11 +57,11 @@ fn read_token(path: &Path) -> Result<Option<String>, Failure> {
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() || found.mode() & 0o077 != 0 {
         let message = format!("`{}` is no file, or one that others can read", path.display());
-        return Err(Failure::new(message).help("delete it; `dcp up --listen` makes another token"));
+        return Err(Failure::new(message).help(help));
     }
     let mut text = String::new();
-    file.take(MAX_TOKEN_LENGTH).read_to_string(&mut text).map_err(failed)?;
-    Ok(Some(text.trim().to_owned()))
+    file.take(limit).read_to_string(&mut text).map_err(failed)?;
+    Ok(Some(text))
 }
 
 #[cfg(test)]

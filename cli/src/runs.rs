@@ -190,7 +190,7 @@ pub(crate) fn add_gateway(
     root: &Path,
     control_plane: &str,
 ) -> Result<gateway::Remote, Failure> {
-    let connection = crate::control::remote_options(url, Some(root))?;
+    let connection = crate::control::service_options(url, Some(root))?;
     let connection = remote::Options { deadline: GATEWAY_DEADLINE, ..connection };
     let gateway = gateway::Remote::new(connection, clusters::CAPABILITIES)
         .and_then(|gateway| gateway.with_control_plane(control_plane))

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_identity::Provider;
 use dcp_identity::tokens::StoredTokens;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::sql::Sql;
@@ -45,7 +46,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, policy, runner, served } = args;
     let mut options = options(served, console)?;
     block_on(async {
-        let (access, login) =
+        let (access, entry) =
             access(*listen, policy.as_deref(), database, Path::new("."), served, console).await?;
         options.access = Some(access);
         let executions = match runner {
@@ -55,21 +56,21 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         let local_jobs = open_stores(database, executions).await?;
         let registry = local_jobs.registry.clone();
         let (services, api) = add_control_plane(Services::new(dcp_proto::DESCRIPTORS), local_jobs);
-        let services = services.rest(api.into_router());
+        let services = services.rest(api.merge(dcp_identity::rest::api()).into_router());
         let applied = registry.clone();
         let services = services.ready("database", move || {
             let applied = applied.clone();
             async move { applied.answers().await }
         });
         let served =
-            host(Sockets::tcp(*listen, login), services, options, "the control plane", console).await;
+            host(Sockets::tcp(*listen, entry), services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
 }
 
 fn remote_runner(url: &str) -> Result<dcp_runner::remote::Remote, Failure> {
-    let remote = dcp_runner::remote::Remote::new(crate::control::remote_options(url, None)?);
+    let remote = dcp_runner::remote::Remote::new(crate::control::service_options(url, None)?);
     remote.map_err(|error| runs::failed(&error))
 }
 
@@ -194,7 +195,16 @@ pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
-/// Returns the access to an address, and the code that signs in a browser. Without a policy there is one token, which the
+/// The ways in which callers get credentials.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    /// The code that signs in a browser.
+    code: Option<String>,
+    /// The providers of `dcp login` and of continuous integration.
+    providers: Vec<Provider>,
+}
+
+/// Returns the access to an address, and the ways to get credentials. Without a policy there is one token, which the
 /// project's own commands read from a file, and which may do everything.
 pub(super) async fn access(
     listen: SocketAddr,
@@ -203,14 +213,15 @@ pub(super) async fn access(
     root: &Path,
     served: &Served,
     console: &mut Console,
-) -> Result<(Access, Option<String>), Failure> {
+) -> Result<(Access, Entry), Failure> {
     if let Some(path) = policy {
-        let Opened { policy, mut verifiers } = crate::policy::open(path, console).await?;
+        let Opened { policy, mut verifiers, providers } = crate::policy::open(path, console).await?;
         let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
         verifiers.insert(0, Arc::new(tokens));
         let audit = open_audit(database).await?;
         let audit = crate::audit::open(audit, served.keep_audit, served.audit_log.as_deref())?;
-        return Ok((Access::new(verifiers).with_policy(policy).with_audit_log(audit), None));
+        let access = Access::new(verifiers).with_policy(policy).with_audit_log(audit);
+        return Ok((access, Entry { code: None, providers }));
     }
     if !listen.ip().to_canonical().is_loopback() {
         let message =
@@ -221,7 +232,7 @@ pub(super) async fn access(
     let (login, code) = Login::new(&name);
     let tokens = Tokens::new(&[Token { name, token: private::token(root)? }]);
     let access = Access::from(tokens.map_err(|error| failed(&error))?);
-    Ok((access.with_login(login), Some(code)))
+    Ok((access.with_login(login), Entry { code: Some(code), providers: Vec::new() }))
 }
 
 /// Opens the tokens of a database.
@@ -258,18 +269,17 @@ pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Fai
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     pub(super) listen: Option<SocketAddr>,
-    /// The code that signs in a browser.
-    pub(super) login: Option<String>,
+    pub(super) entry: Entry,
     pub(super) socket: Option<(Socket, UnixListener)>,
 }
 
 impl Sockets {
-    fn tcp(listen: SocketAddr, login: Option<String>) -> Self {
-        Self { listen: Some(listen), login, socket: None }
+    fn tcp(listen: SocketAddr, entry: Entry) -> Self {
+        Self { listen: Some(listen), entry, socket: None }
     }
 }
 
-/// Serves until the process receives a signal to stop.
+/// Serves until the process receives a signal to stop. Every part of dcp also serves the identity of callers.
 pub(super) async fn host(
     sockets: Sockets,
     services: Services,
@@ -277,10 +287,11 @@ pub(super) async fn host(
     what: &str,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let Sockets { listen, login, socket } = sockets;
+    let Sockets { listen, entry: Entry { code, providers }, socket } = sockets;
+    let services = dcp_identity::service::add(services, providers);
     let mut listeners = Listeners::default();
     if let Some(listen) = listen {
-        listeners.tcp = Some(bind(listen, login.as_deref(), &options, what, console).await?);
+        listeners.tcp = Some(bind(listen, code.as_deref(), &options, what, console).await?);
     }
     let mut held = None;
     if let Some((socket, listener)) = socket {

@@ -56,9 +56,9 @@ async fn sockets(
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
             let access =
                 serve::access(*listen, policy.as_deref(), &database, &home.root, &args.served, console);
-            let (access, login) = access.await?;
+            let (access, entry) = access.await?;
             options.access = Some(access);
-            Ok(Sockets { listen: Some(*listen), login, socket: None })
+            Ok(Sockets { listen: Some(*listen), entry, socket: None })
         }
         None if policy.is_some() || options.tls.is_some() => {
             let message = "a policy and certificates are for callers over TCP, and no address is given";
@@ -138,7 +138,8 @@ fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store) -> Serv
     let services = Services::new(dcp_proto::DESCRIPTORS);
     let (services, control) = serve::add_control_plane(services, local_jobs);
     let services = dcp_runner::service::add(services, Arc::clone(&runner));
-    let services = services.rest(dcp_runner::rest::api(runner).merge(control).into_router());
+    let api = dcp_runner::rest::api(runner).merge(control).merge(dcp_identity::rest::api());
+    let services = services.rest(api.into_router());
     services.ready("database", move || {
         let (applied, runs) = (applied.clone(), runs.clone());
         async move { applied.answers().await && runs.answers().await }

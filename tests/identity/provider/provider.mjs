@@ -4,6 +4,10 @@
 //   rotate ALGORITHM   adds a key for an algorithm, which signs from now on
 //   retire             removes all other keys
 //   id-token CLIENT    returns an ID token for a client
+//   lifetime SECONDS   sets the lifetime of new access tokens
+//
+// The client `airflow` has a secret. The client `dcp-cli` is that of people: it has none, and pages that accept any name
+// and password.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -26,6 +30,7 @@ let issuer;
 let keys = [];
 let provider;
 let answer;
+let lifetime = 3600;
 
 function addKey(algorithm) {
   const { privateKey } = generateKeyPairSync(...PAIRS[algorithm]);
@@ -43,24 +48,37 @@ function client(name) {
   };
 }
 
+const publicClient = {
+  client_id: 'dcp-cli',
+  application_type: 'native',
+  token_endpoint_auth_method: 'none',
+  grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+  redirect_uris: ['http://127.0.0.1/callback'],
+  response_types: ['code'],
+};
+
 // A provider has the keys that it is made with.
 function restart() {
   const sign = { alg: keys[0].alg, kid: keys[0].kid };
   provider = new Provider(issuer, {
-    clients: [client('airflow')],
+    clients: [client('airflow'), publicClient],
+    cookies: { keys: ['test'] },
     jwks: { keys },
     enabledJWA: { idTokenSigningAlgValues: Object.keys(PAIRS) },
     clientDefaults: { id_token_signed_response_alg: keys[0].alg },
     extraTokenClaims: () => ({ groups: ['data'] }),
     features: {
       clientCredentials: { enabled: true },
-      devInteractions: { enabled: false },
+      deviceFlow: { enabled: true },
+      devInteractions: { enabled: true },
+      revocation: { enabled: true },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_context, resource) => ({
           scope: '',
           audience: resource.replace('urn:', ''),
           accessTokenFormat: 'jwt',
+          accessTokenTTL: lifetime,
           jwt: { sign },
         }),
       },
@@ -79,6 +97,10 @@ const commands = {
     keys = keys.slice(0, 1);
     restart();
     return 'retired';
+  },
+  lifetime(seconds) {
+    lifetime = Number(seconds);
+    return 'set';
   },
   async 'id-token'(name) {
     const token = new provider.IdToken({ sub: 'ada' }, { client: await provider.Client.find(name) });

@@ -21,6 +21,7 @@ mod gitops;
 mod groups;
 mod harness;
 mod interrupted;
+mod login;
 mod plan_document;
 
 mod control_plane;

@@ -14,7 +14,7 @@ use prost_types::FileDescriptorSet;
 use serde_json::Value;
 
 use crate::harness::DCP;
-use calls::{call_control, call_gateway, call_rest, call_runner};
+use calls::{call_control, call_gateway, call_identity, call_rest, call_runner};
 use world::{CALLERS, DOMAINS, Outcome, POLICY, World, manifest};
 
 /// Returns the paths of all methods of dcp's protocols.
@@ -47,6 +47,7 @@ async fn outcome(world: &World, caller: &str, domain: &str, call: &'static str) 
         Some("runner") => call_runner(world, caller, domain, call).await,
         Some("control") => call_control(world, caller, domain, call).await,
         Some("gateway") => call_gateway(world, caller, call).await,
+        Some("identity") => call_identity(world, caller, call).await,
         _ => call_rest(world, caller, domain, call),
     }
 }
@@ -84,6 +85,20 @@ async fn every_call_has_the_outcome_that_the_role_of_its_caller_gives() {
     }
     let expected = std::fs::read_to_string(Path::new(&path)).unwrap_or_default();
     assert!(expected == table, "the outcomes differ from tests/golden/access.txt:\n{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_list_of_logins_needs_no_token() {
+    let mut world = World::start();
+    world.tokens.insert("stranger", "0123456789abcdef".to_owned());
+    let mut public = Vec::new();
+    for method in methods() {
+        match world.call::<(), ()>("stranger", method.clone().leak(), vec![()]).await {
+            Err(status) if status.code() == tonic::Code::Unauthenticated => {}
+            _ => public.push(method),
+        }
+    }
+    assert_eq!(public, ["/dcp.identity.v1.Logins/List"]);
 }
 
 /// Returns the caller, the action, the place and the decision of an entry of the audit log.

@@ -17,7 +17,7 @@ const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 
 /// Expected outputs, each with the text to type when it appears.
-type Typed<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Typed<'a> = &'a [(&'a str, &'a str)];
 
 /// Runs `dcp` at a terminal. The result's `stdout` is all of the output, and its `stderr` is the final screen.
 fn run_in_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> CommandOutput {
@@ -25,7 +25,7 @@ fn run_in_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Comman
 }
 
 /// Like [`run_in_terminal`], but also creates the file `done` once all expected outputs have appeared.
-fn run_in_terminal_with(
+pub(crate) fn run_in_terminal_with(
     sandbox: &Sandbox,
     args: &[&str],
     typed: Typed<'_>,

@@ -20,7 +20,7 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
     let mut options = super::options(served, console)?;
     super::block_on(async {
         let here = Path::new(".");
-        let (access, login) =
+        let (access, entry) =
             super::access(*listen, policy.as_deref(), database, here, served, console).await?;
         options.access = Some(access);
         let store = super::open_executions(database).await?;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
         let services = service::add_clusters(services, ClusterSource::InProcess(of_file));
         let services = with_database(services, store.clone());
         let served =
-            super::host(Sockets::tcp(*listen, login), services, options, "the Gateway", console).await;
+            super::host(Sockets::tcp(*listen, entry), services, options, "the Gateway", console).await;
         store.close().await;
         served
     })

@@ -34,7 +34,7 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let mut options = super::options(served, console)?;
     super::block_on(async {
-        let (access, login) =
+        let (access, entry) =
             super::access(*listen, policy.as_deref(), database, &root, served, console).await?;
         options.access = Some(access);
         let store = super::open_executions(database).await?;
@@ -42,7 +42,7 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
         let in_process_runner =
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = services(&in_process_runner, clusters);
-        let served = super::host(Sockets::tcp(*listen, login), services, options, "the Runner", console);
+        let served = super::host(Sockets::tcp(*listen, entry), services, options, "the Runner", console);
         let writer_died = in_process_runner.store().writer_died();
         let served = super::serve_until_writer_dies(served, writer_died, WRITES_EXECUTIONS).await;
         // If this fails, the next Runner detects the dead one itself.
@@ -78,7 +78,7 @@ async fn runner_options(
         (None, None) => ClusterSource::None,
     };
     if let Some(url) = control {
-        options.jobs = Some(Arc::new(RegistryJobs(crate::control::connect(url, Some(root))?)));
+        options.jobs = Some(Arc::new(RegistryJobs(crate::control::connect_service(url, Some(root))?)));
     }
     Ok((options, clusters))
 }
@@ -86,7 +86,7 @@ async fn runner_options(
 fn services(in_process_runner: &InProcessRunner, clusters: ClusterSource) -> Services {
     let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
     let services = dcp_runner::service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner))
-        .rest(dcp_runner::rest::api(runner).into_router());
+        .rest(dcp_runner::rest::api(runner).merge(dcp_identity::rest::api()).into_router());
     let store = in_process_runner.store().clone();
     dcp_gateway::service::add_clusters(services, clusters).ready("database", move || {
         let store = store.clone();

@@ -2,6 +2,7 @@
 
 use dcp_proto::control::v1 as control;
 use dcp_proto::gateway::v1 as gateway;
+use dcp_proto::identity::v1 as identity;
 use dcp_proto::runner::v1 as runner;
 use serde_json::{Value, json};
 
@@ -190,6 +191,20 @@ async fn commit(world: &World, caller: &str, domain: &str, method: &'static str)
     }
 }
 
+/// Calls a method about the identity of callers.
+pub(super) async fn call_identity(world: &World, caller: &str, method: &'static str) -> Outcome {
+    match method {
+        "/dcp.identity.v1.Identity/WhoAmI" => {
+            let is_caller = |it: &identity::WhoAmIResponse| it.name == caller;
+            world.rpc(caller, method, identity::WhoAmIRequest {}, is_caller).await
+        }
+        "/dcp.identity.v1.Logins/List" => {
+            world.rpc(caller, method, identity::ListRequest {}, always::<identity::ListResponse>).await
+        }
+        _ => unreachable!("no call of {method}"),
+    }
+}
+
 /// Calls a method of the Gateway. Its cluster does not respond.
 #[expect(clippy::too_many_lines, reason = "it has one call for each method")]
 pub(super) async fn call_gateway(world: &World, caller: &str, method: &'static str) -> Outcome {
@@ -256,6 +271,7 @@ pub(super) fn call_rest(world: &World, caller: &str, domain: &str, operation: &s
     let in_domain = format!("\"{domain}\"");
     let has_address = format!("/{domain}/");
     match operation {
+        "GET /api/v1/whoami" => get("/api/v1/whoami", &format!("\"name\":\"{caller}\"")),
         "POST /api/v1/job" => {
             let reference = json!({"scope": "shop", "domain": domain, "name": "orders"});
             post("/api/v1/job", &json!({"token": token, "reference": reference}))
