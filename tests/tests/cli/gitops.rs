@@ -74,6 +74,36 @@ fn output_text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
+fn example(file: &str) -> String {
+    let path = dcp_tests::workspace().join("examples/gitops").join(file);
+    std::fs::read_to_string(path).expect("the example exists")
+}
+
+#[test]
+fn jobs_have_a_token_without_a_stored_secret() {
+    let github = example(FILES[0]);
+    assert!(github.contains("id-token: write") && !github.contains("secrets."), "{github}");
+    let gitlab: Vec<String> = example(FILES[1]).lines().map(str::to_owned).collect();
+    let tokens = gitlab
+        .iter()
+        .filter(|line| line.contains("id_tokens: {DCP_TOKEN: {aud: \"https://dcp.example.com\"}}"));
+    assert_eq!(tokens.count(), 2, "the jobs that call the server have a token");
+}
+
+#[test]
+fn policy_of_the_example_lets_jobs_plan_and_those_of_the_branch_apply() {
+    let sandbox = Sandbox::new();
+    sandbox.write("policy.yaml", example("policy.yaml"));
+    sandbox.run(&["policy", "test"]).exits_with(0).prints("2 bindings, and 4 tests passed");
+    let role = |user: &str, groups: &[&str]| {
+        let mut args = vec!["policy", "role", "--scope", "shop/prod", "--domain", "sales", "--user", user];
+        args.extend(groups.iter().flat_map(|group| ["--group", group]));
+        sandbox.run(&args).exits_with(0).stdout
+    };
+    let fork = role("github:repo:fork/shop:ref:refs/heads/main", &["github:fork/shop"]);
+    assert!(fork.contains("no role"), "{fork}");
+}
+
 const FILES: [&str; 2] = [".github/workflows/dcp.yaml", ".gitlab-ci.yml"];
 const BATCH: &str = "manifests/orders-daily.yaml";
 
