@@ -14,6 +14,7 @@ use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
 use dcp_reconciler::state::{Scope, State};
+use dcp_server::client::{Identity, TlsFiles, TokenSource};
 use dcp_workspace::project::Workspace;
 use dcp_workspace::{FOLDER, files};
 use http::Uri;
@@ -27,8 +28,16 @@ use crate::private;
 /// The variable with the token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
 
+/// The variable with the file of a token for a control plane.
+const TOKEN_FILE: &str = "DCP_TOKEN_FILE";
+
+/// The variables with the files of TLS: the authorities of servers, and the certificate of this client.
+const AUTHORITY: &str = "DCP_CERTIFICATE_AUTHORITY";
+const CERTIFICATE: &str = "DCP_CLIENT_CERTIFICATE";
+const KEY: &str = "DCP_CLIENT_KEY";
+
 /// Set to `1` to allow tokens over plain HTTP.
-const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
+pub(crate) const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
 /// The connection to a registry.
 #[derive(Debug)]
@@ -133,17 +142,53 @@ impl Control {
 }
 
 /// Returns the options for a server: with the token of the environment, or else, for a server on this machine,
-/// with the project's token.
+/// with the project's token; and with the certificates of the environment.
 pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
-    let mut token = std::env::var(TOKEN).unwrap_or_default();
-    if token.is_empty() && is_local(server) {
-        token = root.map(private::existing_token).transpose()?.flatten().unwrap_or_default();
+    let tls = tls_files()?;
+    let token = match token(server, root)? {
+        TokenSource::None => TokenSource::None,
+        _ if is_unencrypted(server) && !allows_http() => return Err(unencrypted_error(server)),
+        token => token,
+    };
+    Ok(remote::Options { tls, ..remote::Options::new(server, token) })
+}
+
+fn token(server: &str, root: Option<&Path>) -> Result<TokenSource, Failure> {
+    let token = std::env::var(TOKEN).unwrap_or_default();
+    match (token.is_empty(), file(TOKEN_FILE)) {
+        (false, None) => Ok(token.into()),
+        (true, Some(path)) => Ok(TokenSource::File(path)),
+        (false, Some(_)) => Err(Failure::new(format!("{TOKEN} and {TOKEN_FILE} are both set"))
+            .help("unset one of them, so that it is clear which token is sent")),
+        (true, None) if is_local(server) => {
+            let token = root.map(private::existing_token).transpose()?.flatten();
+            Ok(token.unwrap_or_default().into())
+        }
+        (true, None) => Ok(TokenSource::None),
     }
-    let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
-    if !token.is_empty() && !trusted && is_unencrypted(server) {
-        return Err(unencrypted_error(server));
-    }
-    Ok(remote::Options::new(server, token))
+}
+
+/// Returns the files of TLS that the environment names.
+fn tls_files() -> Result<TlsFiles, Failure> {
+    let identity = match (file(CERTIFICATE), file(KEY)) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let message = format!("{CERTIFICATE} and {KEY} belong together, and one of them is missing");
+            return Err(Failure::new(message).help("set both to files in PEM, or none"));
+        }
+    };
+    Ok(TlsFiles { authorities: file(AUTHORITY), identity })
+}
+
+/// Returns the path in a variable.
+fn file(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|it| !it.is_empty()).map(PathBuf::from)
+}
+
+/// Returns true if the environment allows tokens over plain HTTP.
+pub(crate) fn allows_http() -> bool {
+    std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1")
 }
 
 /// Connects to the registry of a control plane.

@@ -8,7 +8,7 @@ use dcp_gateway::kubernetes;
 use dcp_identity::oidc::{self, Algorithm, Issuer};
 use dcp_identity::{Oidc, ServiceAccounts, service_accounts};
 use dcp_model::policy::{self as model, Policy, PolicyFile};
-use dcp_server::Verifier;
+use dcp_server::{UserField, Verifier};
 use dcp_workspace::project::Outcome;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -24,6 +24,14 @@ use crate::render::sanitize;
 pub(crate) struct Opened {
     pub(crate) policy: watch::Receiver<Arc<Policy>>,
     pub(crate) verifiers: Vec<Arc<dyn Verifier>>,
+    pub(crate) certificates: Option<Certificates>,
+}
+
+/// The client certificates that identify callers.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    pub(crate) authorities: PathBuf,
+    pub(crate) user: UserField,
 }
 
 /// Reads a policy file, and follows its changes in a task of the current runtime. Prints its diagnostics.
@@ -32,10 +40,18 @@ pub(crate) async fn open(path: &Path, console: &mut Console) -> Result<Opened, F
     let (declared, outcome) = read(path, &text)?;
     operator_file::print(&outcome, console)?;
     let declared = declared.ok_or_else(|| operator_file::unusable(path))?;
-    let verifiers = verifiers(&declared, path.parent().unwrap_or(Path::new("."))).await?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let verifiers = verifiers(&declared, folder).await?;
+    let certificates = declared.client_certificates.as_ref().map(|certificates| Certificates {
+        authorities: certificates.certificate_authority.resolve(folder),
+        user: match certificates.user {
+            model::CertificateUser::CommonName => UserField::CommonName,
+            model::CertificateUser::Uri => UserField::Uri,
+        },
+    });
     let (sender, policy) = watch::channel(Arc::new(declared.policy()));
     tokio::spawn(follow(path.to_owned(), text, declared, sender));
-    Ok(Opened { policy, verifiers })
+    Ok(Opened { policy, verifiers, certificates })
 }
 
 /// Returns the providers of a policy file, which is in this folder.
@@ -114,9 +130,13 @@ async fn follow(path: PathBuf, mut text: Vec<u8>, started: PolicyFile, policy: w
             Ok(declared) => {
                 policy.send_replace(Arc::new(declared.policy()));
                 log(&format!("`{}` was read again", path.display()));
-                let providers = |file: &PolicyFile| (file.issuers.clone(), file.service_accounts.clone());
+                let providers = |file: &PolicyFile| {
+                    (file.issuers.clone(), file.service_accounts.clone(), file.client_certificates.clone())
+                };
                 if providers(&declared) != providers(&started) {
-                    log("changes of `issuers` and `serviceAccounts` take effect at the next start");
+                    log(
+                        "changes of `issuers`, `serviceAccounts` and `clientCertificates` take effect at the next start",
+                    );
                 }
             }
             Err(failure) => log(&format!(

@@ -33,6 +33,9 @@ pub struct PolicyFile {
     /// The Kubernetes cluster whose service accounts are callers. A change takes effect at the next start of a service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccounts>,
+    /// The client certificates that identify callers. A change takes effect at the next start of a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
     /// The bindings of roles. Their order does not matter.
     #[schemars(length(min = 1))]
     pub bindings: Vec<Binding>,
@@ -102,6 +105,30 @@ pub struct ServiceAccounts {
     pub issuer: Option<String>,
     /// The credentials of dcp, whose account needs the cluster role `system:auth-delegator`.
     pub credentials: Credentials,
+}
+
+/// Client certificates, which TLS verifies. Their users are `certificate:NAME`, and their groups are
+/// `certificate:ORGANIZATION`, for each organization of the subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificates {
+    /// The path of a file with the certificates, in PEM, of the authorities that sign client certificates. It is read
+    /// again when it changes.
+    pub certificate_authority: FilePath,
+    /// The part of a certificate that names its user.
+    #[serde(default)]
+    pub user: CertificateUser,
+}
+
+/// The part of a certificate that names its user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificateUser {
+    /// The common name of the subject.
+    #[default]
+    CommonName,
+    /// The only URI among the alternative names, such as `spiffe://example.com/dcp/runner`.
+    Uri,
 }
 
 /// A role of users and groups, in scopes and domains.

@@ -15,7 +15,7 @@ use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::serve::{self, Sockets};
+use super::serve::{self, Accepted, Sockets};
 use crate::args;
 use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Verdict};
@@ -54,13 +54,11 @@ async fn sockets(
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
-            let access =
-                serve::access(*listen, policy.as_deref(), &database, &home.root, &args.served, console);
-            let (access, login) = access.await?;
-            options.access = Some(access);
+            let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served: &args.served };
+            let login = accepted.set(options, &database, &home.root, console).await?;
             Ok(Sockets { listen: Some(*listen), login, socket: None })
         }
-        None if policy.is_some() || options.tls.is_some() => {
+        None if policy.is_some() || args.served.certificate.is_some() => {
             let message = "a policy and certificates are for callers over TCP, and no address is given";
             Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"))
         }

@@ -31,3 +31,4 @@ mod secrets;
 mod serve;
 mod sinks;
 mod terminal;
+mod transport;
