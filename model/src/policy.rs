@@ -1,8 +1,9 @@
-//! The policy file, `policy.yaml`: providers that identify callers, and the roles of callers.
+//! The policy file, `policy.yaml`: providers that identify callers, the roles of callers, and the limits of domains.
 //!
 //! The JSON Schema and the decoder are derived from these types. [`Policy`] decides.
 
 mod decision;
+mod limits;
 mod text;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::clusters::{Credentials, FilePath};
 use crate::manifest::{Format, KubernetesName};
 
 pub use decision::{ALL_TARGETS, Area, Decision, Names, Policy, Resource, Rule, Visible};
+pub use limits::{DomainLimits, Limits, Quota};
 pub use text::{CallerName, DomainSelector, IssuerUrl, ScopeSelector};
 
 /// Returns the formats of fields that only this file has.
@@ -36,6 +38,9 @@ pub struct PolicyFile {
     /// The bindings of roles. Their order does not matter.
     #[schemars(length(min = 1))]
     pub bindings: Vec<Binding>,
+    /// The limits of domains. They hold for submits of every caller. No two entries name the same domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<DomainLimits>,
     /// Tests of the bindings. A file with a test that fails is rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<PolicyTest>,
@@ -194,7 +199,7 @@ impl From<ExpectedRole> for Option<Role> {
 }
 
 impl PolicyFile {
-    /// Returns the rules of the bindings, in their order.
+    /// Returns the rules of the bindings, in their order, and the limits.
     pub fn policy(&self) -> Policy {
         let rule = |binding: &Binding| {
             let texts = |names: &[CallerName]| names.iter().map(|name| name.as_str().to_owned()).collect();
@@ -208,7 +213,7 @@ impl PolicyFile {
                 },
             }
         };
-        Policy { rules: self.bindings.iter().map(rule).collect() }
+        Policy { rules: self.bindings.iter().map(rule).collect(), limits: Limits::new(&self.limits) }
     }
 }
 

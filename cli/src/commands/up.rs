@@ -85,7 +85,9 @@ async fn serve(
         let args::Up { secrets, queues, results, .. } = args;
         let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
         let clusters = choice.as_ref().map(|choice| (choice, &mut *console));
-        runs::in_process_runner(home, queues.limit(), results.as_deref(), secrets, clusters).await?
+        let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
+        let limits = (queues.limit(), policy);
+        runs::in_process_runner(home, limits, results.as_deref(), secrets, clusters).await?
     };
     if !console.quiet {
         let folder = home.root.join(FOLDER);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::NewExecution;
+use super::checkpoints;
 use super::fence::{self, Lease};
 use crate::api::{Error, Record};
 use crate::execution::Id;
@@ -22,8 +23,10 @@ pub(super) enum Admission {
 #[derive(Debug, Default)]
 pub(super) struct StoredState {
     pub(super) tokens: HashMap<String, Record>,
-    /// The live executions that hold keys.
-    pub(super) key_holders: HashMap<String, Id>,
+    /// The live executions that hold keys, by their domains and keys.
+    pub(super) key_holders: HashMap<(String, String), Id>,
+    /// The domains of checkpoints; afterwards, with those of this batch.
+    pub(super) checkpoints: HashMap<String, String>,
     /// Owners of the executions that are members.
     pub(super) members: HashSet<String>,
     /// Leases of the fences; afterwards, with the epochs of this batch.
@@ -33,7 +36,7 @@ pub(super) struct StoredState {
 /// Decides on submits in their order; each one affects those after it.
 pub(super) fn admit(submits: &[&NewExecution], known: &mut StoredState) -> Vec<Admission> {
     let mut batch_tokens: HashMap<&str, usize> = HashMap::new();
-    let mut batch_holders: HashMap<&str, &Id> = HashMap::new();
+    let mut batch_holders: HashMap<(&str, &str), &Id> = HashMap::new();
     let mut admissions = Vec::with_capacity(submits.len());
     for (index, new) in submits.iter().enumerate() {
         let request = &new.record.request;
@@ -58,14 +61,23 @@ pub(super) fn admit(submits: &[&NewExecution], known: &mut StoredState) -> Vec<A
             admissions.push(Admission::Rejected(not_a_member()));
             continue;
         }
+        if let Err(error) = checkpoints::check(request, &known.checkpoints) {
+            admissions.push(Admission::Rejected(error));
+            continue;
+        }
         // An execution with an order is stored without the key, and claims it later.
         if let Some(key) = request.exclusive.as_ref().filter(|_| request.order.is_none()) {
-            if let Some(by) = batch_holders.get(key.as_str()).copied().or(known.key_holders.get(key)) {
+            let of_domain = (request.domain.as_str(), key.as_str());
+            let stored = || known.key_holders.get(&(request.domain.clone(), key.clone()));
+            if let Some(by) = batch_holders.get(&of_domain).copied().or_else(stored) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };
                 admissions.push(Admission::Rejected(error));
                 continue;
             }
-            batch_holders.insert(key, new.record.id());
+            batch_holders.insert(of_domain, new.record.id());
+        }
+        if let Some(location) = request.checkpoint() {
+            known.checkpoints.insert(location.to_owned(), request.domain.clone());
         }
         batch_tokens.insert(&request.token, index);
         admissions.push(Admission::Insert);

@@ -36,9 +36,11 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     super::block_on(async {
         let (access, login) =
             super::access(*listen, policy.as_deref(), database, &root, served, console).await?;
+        let policy = access.policy().cloned();
         options.access = Some(access);
         let store = super::open_executions(database).await?;
-        let (runner_options, clusters) = runner_options(args, &root, &store, console).await?;
+        let (mut runner_options, clusters) = runner_options(args, &root, &store, console).await?;
+        runner_options.policy = policy;
         let in_process_runner =
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = services(&in_process_runner, clusters);
