@@ -2,6 +2,7 @@
 
 mod calls;
 mod identity;
+mod postgres;
 mod world;
 
 use std::collections::BTreeSet;

@@ -18,6 +18,7 @@ use dcp_server::policy::Policy;
 use dcp_tests::fake_spark::FakeSpark;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -249,7 +250,10 @@ pub(crate) async fn a_checkpoint_belongs_to_the_first_domain(one: Store, other: 
     let error = one.submit(with_checkpoint("sales", 5, LOCATION)).await.expect_err("it has one writer");
     assert_eq!(error, Error::Held { key: LOCATION.to_owned(), by: again.id().clone() });
     // A repeated submit is answered.
-    assert!(!other.submit(with_checkpoint("sales", 4, LOCATION)).await.expect("the token is known").fresh);
+    let mut repeated = with_checkpoint("sales", 4, LOCATION);
+    repeated.record.execution.id = Id::new(Timestamp::UNIX_EPOCH, 0);
+    let repeated = other.submit(repeated).await.expect("the token is known");
+    assert_eq!((repeated.fresh, repeated.record.id()), (false, again.id()));
     // Of many domains at once, one becomes the owner.
     let mut tasks = JoinSet::new();
     for number in 0..12 {
@@ -259,6 +263,50 @@ pub(crate) async fn a_checkpoint_belongs_to_the_first_domain(one: Store, other: 
     }
     let accepted = tasks.join_all().await.into_iter().filter(Result::is_ok).count();
     assert_eq!(accepted, 1);
+}
+
+/// The database of an older dcp has one key space, and no owners of checkpoints.
+pub(crate) async fn keys_of_an_older_dcp_stay_held(store: Store, url: &str, reopen: impl AsyncFn() -> Store) {
+    const LOCATION: &str = "s3://lake/clicks";
+    store.register("nobody").await.expect("the database responds");
+    let mut before =
+        store.submit(with_checkpoint("hr", 1, LOCATION)).await.expect("the location is free").record;
+    end(&store, &mut before).await;
+    store.close().await;
+    sqlx::any::install_default_drivers();
+    // One connection, as another one may not know the changed tables yet.
+    let mut connection = sqlx::AnyConnection::connect(url).await.expect("the database can be reached");
+    // The older dcp let another domain use the location, as the stream of `hr` had ended.
+    sqlx::query("DELETE FROM runner_checkpoints")
+        .execute(&mut connection)
+        .await
+        .expect("the statement is valid");
+    let store = reopen().await;
+    let stream =
+        store.submit(with_checkpoint("sales", 2, LOCATION)).await.expect("the location is free").record;
+    let keyed = store.submit(with_key("finance", 3, "key")).await.expect("the key is free").record;
+    store.close().await;
+    for statement in [
+        "DROP TABLE runner_checkpoints",
+        "DROP INDEX runner_executions_results",
+        "DROP INDEX runner_executions_running",
+        "ALTER TABLE runner_executions DROP COLUMN result_bytes",
+        "DROP INDEX runner_executions_exclusive",
+        "CREATE UNIQUE INDEX runner_executions_exclusive ON runner_executions (exclusive) \
+         WHERE ended IS NULL AND exclusive IS NOT NULL",
+        "UPDATE runner_schema SET version = 7",
+    ] {
+        sqlx::query(statement).execute(&mut connection).await.expect("the statement is valid");
+    }
+    connection.close().await.expect("it is open");
+    let store = reopen().await;
+    let error = store.submit(with_checkpoint("hr", 4, LOCATION)).await.expect_err("it has another owner");
+    assert!(matches!(error, Error::NotNow(_)), "{error:?}");
+    let error = store.submit(with_checkpoint("sales", 5, LOCATION)).await.expect_err("it has one writer");
+    assert_eq!(error, Error::Held { key: LOCATION.to_owned(), by: stream.id().clone() });
+    let error = store.submit(with_key("finance", 6, "key")).await.expect_err("the key is held");
+    assert_eq!(error, Error::Held { key: "key".to_owned(), by: keyed.id().clone() });
+    store.submit(with_key("sales", 7, "key")).await.expect("it is a key of another domain");
 }
 
 /// Returns the options of a Runner whose policy can be changed.

@@ -38,6 +38,13 @@ async fn two_stores() -> ((), [Store; 2]) {
 crate::limits::limits!(two_stores());
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_older_dcp_stay_held() {
+    let url = database();
+    let open = async || Store::postgres(&url).await.expect("the store opens");
+    crate::limits::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn domains_stay_within_their_limits_despite_pauses_and_kills() {
     let open = async || Store::postgres(&database()).await.expect("the store opens");
     crate::limits::simulation::simulate(10, open).await;

@@ -43,6 +43,15 @@ async fn two_stores() -> (tempfile::TempDir, [Store; 2]) {
 crate::limits::limits!(two_stores());
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_older_dcp_stay_held() {
+    let folder = folder();
+    let path = folder.path().join("runs.db");
+    let open = async || Store::sqlite(&path).await.expect("the store opens");
+    let url = format!("sqlite://{}", path.display());
+    crate::limits::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn domains_stay_within_their_limits_despite_pauses_and_kills() {
     let folder = folder();
     let next = std::sync::atomic::AtomicU32::new(0);
