@@ -13,6 +13,7 @@ mod fence;
 mod lookup;
 mod members;
 mod read;
+mod save;
 mod start;
 mod write;
 
@@ -131,7 +132,7 @@ impl Store {
     /// Replaces the version of an execution that the change was made from, and increments its version. Returns false if
     /// somebody else has changed it meanwhile.
     pub async fn save(&self, record: &mut Record, extras: SaveExtras) -> Result<bool> {
-        match self.write(write::Command::Save(Box::new(write::Save::of(record, &extras)))).await? {
+        match self.write(write::Command::Save(Box::new(save::Save::of(record, &extras)))).await? {
             write::Reply::Saved(saved) => {
                 record.version += u64::from(saved);
                 Ok(saved)
@@ -142,7 +143,7 @@ impl Store {
 
     /// Saves an execution that gets an attempt, unless as many executions of its domain may have a live one already.
     pub async fn start(&self, record: &mut Record, extras: SaveExtras, limit: u32) -> Result<Start> {
-        let (save, domain) = (write::Save::of(record, &extras), record.request.domain.clone());
+        let (save, domain) = (save::Save::of(record, &extras), record.request.domain.clone());
         let start = Box::new(start::LimitedSave { save, domain, limit });
         match self.write(write::Command::Start(start)).await? {
             write::Reply::Started(start) => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use dcp_database::{DedicatedConnection, Transaction};
 use sqlx::AssertSqlSafe;
 
-use super::write::{self, Save};
+use super::save::{self, Save, update};
 use crate::api::Result;
 
 /// The result of a start within a limit.
@@ -44,13 +44,14 @@ pub(super) async fn write(database: &mut DedicatedConnection, starts: &[&Limited
     let is_admitted = admit(starts, running);
     let admitted: Vec<&Save> =
         starts.iter().zip(&is_admitted).filter(|(_, is)| **is).map(|(start, _)| &start.save).collect();
-    if admitted.is_empty() {
-        return Ok(starts.iter().map(|_| Start::Full).collect());
+    let mut saved = Vec::new().into_iter();
+    if !admitted.is_empty() {
+        let (query, included) = update(database.database(), &admitted);
+        let rows = transaction.rows(query).await?;
+        saved = save::saved(&admitted, &included, &rows).into_iter();
     }
-    let (query, included) = write::update(database.database(), &admitted);
-    let rows = transaction.rows(query).await?;
+    // Even without a write, so that the locks are released now.
     transaction.commit().await?;
-    let mut saved = write::saved(&admitted, &included, &rows).into_iter();
     let result = |is_admitted: bool| match is_admitted.then(|| saved.next()).flatten() {
         None => Start::Full,
         Some(true) => Start::Stored,

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use dcp_tests::fake_spark::wait_until;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::DCP;
 use calls::{call_control, call_gateway, call_rest, call_runner};
@@ -167,6 +167,39 @@ fn a_changed_policy_is_in_force_and_one_with_a_failing_test_is_not() {
     wait_until(|| (status("nobody") == 200).then_some(()));
     world.sandbox.write("policy.yaml", POLICY);
     wait_until(|| (status("nobody") == 404).then_some(()));
+}
+
+#[test]
+fn a_key_or_checkpoint_of_another_domain_does_not_stop_its_stream() {
+    let world = World::start();
+    let checkpoint = format!("file://{}", world.fake_spark.path("checkpoint/finance").display());
+    // The job of the stream runs until it is stopped.
+    let definition = world.run(&["show", "CoreEtlJob/sales/clicks"]).exits_with(0).json()["body"].clone();
+    let submit = |token: &str, fields: Value| {
+        let mut body = json!({"token": token, "definition": definition});
+        body.as_object_mut()
+            .expect("it is an object")
+            .extend(fields.as_object().cloned().unwrap_or_default());
+        world.http("developer", "POST", "/api/v1/job", Some(&body))
+    };
+    let (status, text) = submit("key", json!({"exclusive": checkpoint}));
+    assert!((200..300).contains(&status), "{text}");
+    let (status, text) = submit("ordered", json!({"exclusive": checkpoint, "order": i64::MAX >> 11}));
+    assert!((200..300).contains(&status), "{text}");
+    let streaming = json!({"exclusive": checkpoint, "streaming": {"checkpoint": checkpoint}});
+    let (status, text) = submit("checkpoint", streaming.clone());
+    assert!(
+        status == 409 && text.contains("NOT_NOW") && text.contains("belongs to another domain"),
+        "{text}"
+    );
+    let streams = || world.http("developer-of-all", "GET", "/api/v1/job?domain=finance&name=clicks", None).1;
+    assert!(!streams().contains("CANCELLED"));
+    // While the stream is stopped, its checkpoint stays its own, and it starts again.
+    world.run(&["pause", "finance/clicks", "--wait"]).exits_with(0);
+    let (status, text) = submit("paused", streaming);
+    assert!(status == 409 && text.contains("belongs to another domain"), "{text}");
+    world.run(&["resume", "finance/clicks"]).exits_with(0);
+    wait_until(|| streams().contains("RUNNING").then_some(()));
 }
 
 #[test]

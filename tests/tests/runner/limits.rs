@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_model::policy::{DomainLimits, Limits};
+use dcp_model::policy::PolicyFile;
 use dcp_runner::api::{Error, Record, Runner as _};
 use dcp_runner::execution::{Id, Phase};
 use dcp_runner::in_process::{InProcessRunner, Options};
@@ -57,8 +57,9 @@ pub(crate) use tests;
 
 /// Returns a policy with limits.
 pub(crate) fn policy(limits: Value) -> Arc<Policy> {
-    let entries: Vec<DomainLimits> = serde_json::from_value(limits).expect("the limits are valid");
-    Arc::new(Policy { limits: Limits::new(&entries), ..Policy::default() })
+    let file: PolicyFile =
+        serde_json::from_value(json!({"bindings": [], "limits": limits})).expect("the limits are valid");
+    Arc::new(file.policy())
 }
 
 /// Returns a new execution of a domain.
