@@ -149,7 +149,7 @@ impl Client {
                 Err(status) if is_transient(&status) && Instant::now() + pause < end => sleep(pause).await,
                 Err(status) => match retry_delay(&status).map(|delay| delay.max(pause)) {
                     Some(delay) if delay < end.saturating_duration_since(Instant::now()) => {
-                        sleep(delay).await
+                        sleep(delay).await;
                     }
                     _ => return Err(self.call_error(&status)),
                 },

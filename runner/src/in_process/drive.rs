@@ -228,7 +228,24 @@ impl Inner {
         if slot.is_none() && !self.take_slot(&effect, record, slot) {
             return Ok(NextStep::WaitForSlot);
         }
-        let event = self.perform(&effect, record, task).await?;
+        let next_step = self.act(&effect, record, task, limit).await;
+        let is_full = matches!(next_step, Ok(NextStep::WaitForLimit(_)));
+        if is_full || record.execution.phase == Phase::Retrying {
+            // Other executions can use the slot meanwhile.
+            *slot = None;
+        }
+        next_step
+    }
+
+    /// Performs an action, and stores its outcome.
+    async fn act(
+        self: &Arc<Self>,
+        effect: &Effect,
+        record: &mut Record,
+        task: &Task,
+        limit: Option<u32>,
+    ) -> Result<NextStep> {
+        let event = self.perform(effect, record, task).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
             record.execution.adjusted = self.size(record).await?;
         }
@@ -237,9 +254,6 @@ impl Inner {
         if let Some(transition) = apply_event(&mut record.execution, event, self.now()) {
             record.history.push(transition);
         }
-        if matches!(record.execution.phase, Phase::Retrying) {
-            *slot = None;
-        }
         if record.execution == before {
             return Ok(if polled {
                 NextStep::Observe(self.until_poll(record))
@@ -247,12 +261,7 @@ impl Inner {
                 NextStep::Pause(RETRY_PAUSE)
             });
         }
-        let next_step = self.save(record, task, limit).await?;
-        if matches!(next_step, NextStep::WaitForLimit(_)) {
-            // Executions of other domains can use the slot meanwhile.
-            *slot = None;
-        }
-        Ok(next_step)
+        self.save(record, task, limit).await
     }
 
     /// Takes a slot if the action needs one. Returns false if none is free.

@@ -57,25 +57,11 @@ pub(super) fn admit(submits: &[&NewExecution], known: &mut StoredState) -> Vec<A
             });
             continue;
         }
-        if !known.members.contains(&new.record.owner) {
-            admissions.push(Admission::Rejected(not_a_member()));
-            continue;
-        }
-        if let Err(error) = checkpoints::check(request, &known.checkpoints) {
+        if let Err(error) = check_new(new, known, &batch_holders) {
             admissions.push(Admission::Rejected(error));
             continue;
         }
-        // An execution with an order is stored without the key, and claims it later.
-        if let Some(key) = request.exclusive.as_ref().filter(|_| request.order.is_none()) {
-            let of_domain = (request.domain.as_str(), key.as_str());
-            let stored = || known.key_holders.get(&(request.domain.clone(), key.clone()));
-            if let Some(by) = batch_holders.get(&of_domain).copied().or_else(stored) {
-                let error = Error::Held { key: key.clone(), by: by.clone() };
-                admissions.push(Admission::Rejected(error));
-                continue;
-            }
-            batch_holders.insert(of_domain, new.record.id());
-        }
+        batch_holders.extend(claimed_key(new).map(|key| (key, new.record.id())));
         if let Some(location) = request.checkpoint() {
             known.checkpoints.insert(location.to_owned(), request.domain.clone());
         }
@@ -83,6 +69,32 @@ pub(super) fn admit(submits: &[&NewExecution], known: &mut StoredState) -> Vec<A
         admissions.push(Admission::Insert);
     }
     admissions
+}
+
+/// Returns the domain and the key that an execution holds from the beginning. One with an order is stored without the key,
+/// and claims it later.
+fn claimed_key(new: &NewExecution) -> Option<(&str, &str)> {
+    let request = &new.record.request;
+    let key = request.exclusive.as_deref().filter(|_| request.order.is_none())?;
+    Some((request.domain.as_str(), key))
+}
+
+/// Checks a submit with a new token.
+fn check_new(
+    new: &NewExecution,
+    known: &StoredState,
+    batch_holders: &HashMap<(&str, &str), &Id>,
+) -> Result<(), Error> {
+    if !known.members.contains(&new.record.owner) {
+        return Err(not_a_member());
+    }
+    checkpoints::check(&new.record.request, &known.checkpoints)?;
+    let Some((domain, key)) = claimed_key(new) else { return Ok(()) };
+    let stored = || known.key_holders.get(&(domain.to_owned(), key.to_owned()));
+    match batch_holders.get(&(domain, key)).copied().or_else(stored) {
+        Some(by) => Err(Error::Held { key: key.to_owned(), by: by.clone() }),
+        None => Ok(()),
+    }
 }
 
 fn not_a_member() -> Error {

@@ -1,5 +1,6 @@
 //! Limits of domains, and the keys and checkpoints of domains, in each database.
 
+pub(crate) mod keys;
 pub(crate) mod simulation;
 
 use std::collections::BTreeMap;
@@ -13,17 +14,17 @@ use dcp_runner::in_process::{InProcessRunner, Options};
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::results::Results;
 use dcp_runner::store::{NewExecution, SaveExtras, Start, Store};
-use dcp_runner::streaming::Streaming;
 use dcp_server::policy::Policy;
 use dcp_tests::fake_spark::FakeSpark;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::persistence::new_execution;
 use crate::{DRIVER_SCRIPT, options, submit, wait_for, wait_for_end};
+
+pub(crate) use keys::{a_checkpoint_belongs_to_the_first_domain, a_key_belongs_to_its_domain};
 
 /// Defines a test for each rule, with two stores of one database.
 macro_rules! limits {
@@ -35,6 +36,7 @@ macro_rules! limits {
             a_key_belongs_to_its_domain,
             a_checkpoint_belongs_to_the_first_domain,
             executions_beyond_the_limit_wait,
+            a_changed_limit_is_in_force,
             submits_beyond_the_rate_are_rejected,
             results_of_a_domain_are_limited,
         }
@@ -56,7 +58,7 @@ macro_rules! tests {
 pub(crate) use tests;
 
 /// Returns a policy with limits.
-pub(crate) fn policy(limits: Value) -> Arc<Policy> {
+pub(crate) fn policy(limits: &Value) -> Arc<Policy> {
     let file: PolicyFile =
         serde_json::from_value(json!({"bindings": [], "limits": limits})).expect("the limits are valid");
     Arc::new(file.policy())
@@ -176,142 +178,8 @@ pub(crate) async fn results_of_a_domain_are_summed(store: Store, _: Store) {
     assert_eq!((store.result_bytes("sales").await, store.result_bytes("hr").await), (Ok(0), Ok(7)));
 }
 
-fn with_key(domain: &str, number: i64, key: &str) -> NewExecution {
-    let mut new = of_domain(domain, number);
-    new.record.request.exclusive = Some(key.to_owned());
-    new
-}
-
-fn with_checkpoint(domain: &str, number: i64, location: &str) -> NewExecution {
-    let mut new = with_key(domain, number, location);
-    let checkpoint = Some(location.to_owned());
-    new.record.request.streaming =
-        Some(Streaming { trigger: None, checkpoint, state: None, grace: None, executors: None });
-    new
-}
-
-/// Two domains hold the same key at the same time, and their runs don't replace each other.
-pub(crate) async fn a_key_belongs_to_its_domain(store: Store, _: Store) {
-    store.register("nobody").await.expect("the database responds");
-    let sales = store
-        .submit(with_key("sales", 1, "schedule:shop/sales/orders"))
-        .await
-        .expect("the key is free")
-        .record;
-    let finance = store
-        .submit(with_key("finance", 2, "schedule:shop/sales/orders"))
-        .await
-        .expect("the key is free")
-        .record;
-    let held = |by: &Id| Error::Held { key: "schedule:shop/sales/orders".to_owned(), by: by.clone() };
-    for (domain, by) in [("sales", sales.id()), ("finance", finance.id())] {
-        let error = store
-            .submit(with_key(domain, 3, "schedule:shop/sales/orders"))
-            .await
-            .expect_err("the key is held");
-        assert_eq!(error, held(by));
-    }
-    // A later run of another domain neither gets the key of the first one nor cancels its holder.
-    let mut ordered = with_key("finance", 4, "schedule:shop/sales/orders");
-    ordered.record.request.order = Some(i64::MAX);
-    let ordered = store.submit(ordered).await.expect("it waits for the key").record;
-    let claim = store.claim(&ordered).await.expect("the database responds");
-    assert_eq!(claim, dcp_runner::replace::Claim::Held(finance.id().clone()));
-    // Holders are listed by domain, in pages that leave none out.
-    let mut listed = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = store.holders(&after, 1).await.expect("the database responds");
-        let Some(last) = page.last() else { break };
-        after = last.position();
-        listed.extend(page.iter().map(|it| it.id.clone()));
-    }
-    assert_eq!(listed, [finance.id().clone(), sales.id().clone()]);
-}
-
-/// A checkpoint belongs to the first domain that used it, also after its stream has ended.
-pub(crate) async fn a_checkpoint_belongs_to_the_first_domain(one: Store, other: Store) {
-    const LOCATION: &str = "s3://lake/clicks";
-    one.register("nobody").await.expect("the database responds");
-    // A key with the text of the location keeps no stream of another domain from running.
-    one.submit(with_key("finance", 1, LOCATION)).await.expect("the key is free");
-    let mut stream =
-        one.submit(with_checkpoint("sales", 2, LOCATION)).await.expect("the location is free").record;
-    for alive in [true, false] {
-        let error = other.submit(with_checkpoint("hr", 3, LOCATION)).await.expect_err("it has an owner");
-        assert!(
-            matches!(&error, Error::NotNow(said) if said.contains("another domain") && !said.contains("sales")),
-            "{error:?}"
-        );
-        if alive {
-            end(&one, &mut stream).await;
-        }
-    }
-    let again = other.submit(with_checkpoint("sales", 4, LOCATION)).await.expect("it is the owner's").record;
-    let error = one.submit(with_checkpoint("sales", 5, LOCATION)).await.expect_err("it has one writer");
-    assert_eq!(error, Error::Held { key: LOCATION.to_owned(), by: again.id().clone() });
-    // A repeated submit is answered.
-    let mut repeated = with_checkpoint("sales", 4, LOCATION);
-    repeated.record.execution.id = Id::new(Timestamp::UNIX_EPOCH, 0);
-    let repeated = other.submit(repeated).await.expect("the token is known");
-    assert_eq!((repeated.fresh, repeated.record.id()), (false, again.id()));
-    // Of many domains at once, one becomes the owner.
-    let mut tasks = JoinSet::new();
-    for number in 0..12 {
-        let store = if number % 2 == 0 { one.clone() } else { other.clone() };
-        let new = with_checkpoint(&format!("domain-{number}"), 10 + number, "s3://lake/new");
-        tasks.spawn(async move { store.submit(new).await });
-    }
-    let accepted = tasks.join_all().await.into_iter().filter(Result::is_ok).count();
-    assert_eq!(accepted, 1);
-}
-
-/// The database of an older dcp has one key space, and no owners of checkpoints.
-pub(crate) async fn keys_of_an_older_dcp_stay_held(store: Store, url: &str, reopen: impl AsyncFn() -> Store) {
-    const LOCATION: &str = "s3://lake/clicks";
-    store.register("nobody").await.expect("the database responds");
-    let mut before =
-        store.submit(with_checkpoint("hr", 1, LOCATION)).await.expect("the location is free").record;
-    end(&store, &mut before).await;
-    store.close().await;
-    sqlx::any::install_default_drivers();
-    // One connection, as another one may not know the changed tables yet.
-    let mut connection = sqlx::AnyConnection::connect(url).await.expect("the database can be reached");
-    // The older dcp let another domain use the location, as the stream of `hr` had ended.
-    sqlx::query("DELETE FROM runner_checkpoints")
-        .execute(&mut connection)
-        .await
-        .expect("the statement is valid");
-    let store = reopen().await;
-    let stream =
-        store.submit(with_checkpoint("sales", 2, LOCATION)).await.expect("the location is free").record;
-    let keyed = store.submit(with_key("finance", 3, "key")).await.expect("the key is free").record;
-    store.close().await;
-    for statement in [
-        "DROP TABLE runner_checkpoints",
-        "DROP INDEX runner_executions_results",
-        "DROP INDEX runner_executions_running",
-        "ALTER TABLE runner_executions DROP COLUMN result_bytes",
-        "DROP INDEX runner_executions_exclusive",
-        "CREATE UNIQUE INDEX runner_executions_exclusive ON runner_executions (exclusive) \
-         WHERE ended IS NULL AND exclusive IS NOT NULL",
-        "UPDATE runner_schema SET version = 7",
-    ] {
-        sqlx::query(statement).execute(&mut connection).await.expect("the statement is valid");
-    }
-    connection.close().await.expect("it is open");
-    let store = reopen().await;
-    let error = store.submit(with_checkpoint("hr", 4, LOCATION)).await.expect_err("it has another owner");
-    assert!(matches!(error, Error::NotNow(_)), "{error:?}");
-    let error = store.submit(with_checkpoint("sales", 5, LOCATION)).await.expect_err("it has one writer");
-    assert_eq!(error, Error::Held { key: LOCATION.to_owned(), by: stream.id().clone() });
-    let error = store.submit(with_key("finance", 6, "key")).await.expect_err("the key is held");
-    assert_eq!(error, Error::Held { key: "key".to_owned(), by: keyed.id().clone() });
-    store.submit(with_key("sales", 7, "key")).await.expect("it is a key of another domain");
-}
-
 /// Returns the options of a Runner whose policy can be changed.
-fn limited(fake_spark: &FakeSpark, limits: Value) -> (Options, watch::Sender<Arc<Policy>>) {
+fn limited(fake_spark: &FakeSpark, limits: &Value) -> (Options, watch::Sender<Arc<Policy>>) {
     let (sender, receiver) = watch::channel(policy(limits));
     (Options { policy: Some(receiver), ..options(fake_spark) }, sender)
 }
@@ -326,60 +194,92 @@ fn waits_for(text: &str) -> impl Fn(&Record) -> bool {
     move |record| record.execution.waiting.as_deref().is_some_and(|why| why.contains(text))
 }
 
-/// Executions beyond the limit wait in their order, with the reason, and delay no other domain.
-pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
-    let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
-    let (mut options, policy_of) = limited(&fake_spark, json!([{"domains": ["sales"], "running": 1}]));
-    // As many slots as executions of the other domain may need.
-    options.backends[0].1.slots = Some(2);
-    let runner = InProcessRunner::start(store, options).await.expect("the Runner starts");
-    let run = async |domain: &str, token: &str, what: &str| {
-        runner
-            .submit(submit_of(domain, token, what))
-            .await
-            .expect("the submit is accepted")
-            .record
-            .id()
-            .clone()
-    };
-    let first = run("sales", "first", "wait-1").await;
-    wait_for(&runner, &first, |it| it.execution.phase == Phase::Running).await;
-    let second = run("sales", "second", "wait-2").await;
-    let record = wait_for(&runner, &second, waits_for("as many executions of the domain `sales` run")).await;
-    assert_eq!(
-        (record.execution.phase, record.version),
-        (Phase::Queued, 1),
-        "a waiting execution is not written"
-    );
+/// A Runner with a limit of one execution of `sales`, which runs, and one that waits.
+struct Waiting {
+    fake_spark: FakeSpark,
+    runner: InProcessRunner,
+    policy: watch::Sender<Arc<Policy>>,
+    running: Id,
+    first: Id,
+}
+
+impl Waiting {
+    async fn start(store: Store) -> Self {
+        let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
+        let (mut options, policy) = limited(&fake_spark, &json!([{"domains": ["sales"], "running": 1}]));
+        options.backends[0].1.slots = Some(2);
+        let runner = InProcessRunner::start(store, options).await.expect("the Runner starts");
+        let running = run(&runner, "sales", "wait-1").await;
+        wait_for(&runner, &running, |it| it.execution.phase == Phase::Running).await;
+        let first = run(&runner, "sales", "wait-2").await;
+        Self { fake_spark, runner, policy, running, first }
+    }
+
+    async fn is_in(&self, id: &Id, phase: Phase) -> bool {
+        self.runner.check(id).await.expect("it is known").execution.phase == phase
+    }
+
+    fn end_driver(&self, name: &str) {
+        std::fs::write(self.fake_spark.path(&format!("go-{name}")), "").expect("the file can be written");
+    }
+}
+
+async fn run(runner: &InProcessRunner, domain: &str, what: &str) -> Id {
+    let submitted = runner.submit(submit_of(domain, &format!("{domain}-{what}"), what)).await;
     // Ids of the same millisecond have no order.
     tokio::time::sleep(Duration::from_millis(2)).await;
-    let third = run("sales", "third", "work-3").await;
-    wait_for(&runner, &third, waits_for("earlier executions of the domain `sales`")).await;
-    let cancelled = run("sales", "cancelled", "work-4").await;
-    wait_for(&runner, &cancelled, waits_for("earlier executions")).await;
+    submitted.expect("the submit is accepted").record.id().clone()
+}
+
+/// Executions beyond the limit wait in their order, with the reason, and delay no other domain.
+pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
+    let waiting = Waiting::start(store).await;
+    let runner = &waiting.runner;
+    let record =
+        wait_for(runner, &waiting.first, waits_for("as many executions of the domain `sales` run")).await;
+    let seen = (record.execution.phase, record.version);
+    assert_eq!(seen, (Phase::Queued, 1), "a waiting execution is not written");
+    let second = run(runner, "sales", "work-3").await;
+    wait_for(runner, &second, waits_for("earlier executions of the domain `sales`")).await;
+    let cancelled = run(runner, "sales", "work-4").await;
+    wait_for(runner, &cancelled, waits_for("earlier executions")).await;
     runner.cancel(&cancelled, "tester").await.expect("the Runner responds");
-    assert_eq!(wait_for_end(&runner, &cancelled).await.execution.phase, Phase::Cancelled);
+    assert_eq!(wait_for_end(runner, &cancelled).await.execution.phase, Phase::Cancelled);
     // The second slot is free for another domain, again and again.
     for number in 0..3 {
-        let other = run("logistics", &format!("other-{number}"), "work").await;
-        assert_eq!(wait_for_end(&runner, &other).await.execution.phase, Phase::Succeeded);
+        let other = run(runner, "logistics", &format!("work-{number}")).await;
+        assert_eq!(wait_for_end(runner, &other).await.execution.phase, Phase::Succeeded);
     }
-    // The second one starts before the third one.
-    std::fs::write(fake_spark.path("go-wait-1"), "").expect("the file can be written");
-    wait_for(&runner, &second, |it| it.execution.phase == Phase::Running).await;
-    assert_eq!(runner.check(&third).await.expect("it is known").execution.phase, Phase::Queued);
-    // A raised limit is in force without a restart; what runs goes on.
-    policy_of.send_replace(policy(json!([{"domains": ["*"], "running": 2}])));
-    assert_eq!(wait_for_end(&runner, &third).await.execution.phase, Phase::Succeeded);
-    policy_of.send_replace(policy(json!([{"domains": ["*"], "running": 1}])));
-    let fourth = run("sales", "fourth", "work-5").await;
-    wait_for(&runner, &fourth, waits_for("limit `running: 1`")).await;
-    assert_eq!(runner.check(&second).await.expect("it is known").execution.phase, Phase::Running);
-    // Without a limit, the line is left.
-    policy_of.send_replace(policy(json!([])));
-    assert_eq!(wait_for_end(&runner, &fourth).await.execution.phase, Phase::Succeeded);
-    std::fs::write(fake_spark.path("go-wait-2"), "").expect("the file can be written");
-    assert_eq!(wait_for_end(&runner, &second).await.execution.phase, Phase::Succeeded);
+    waiting.end_driver("wait-1");
+    wait_for(runner, &waiting.first, |it| it.execution.phase == Phase::Running).await;
+    assert!(waiting.is_in(&second, Phase::Queued).await);
+    waiting.end_driver("wait-2");
+    assert_eq!(wait_for_end(runner, &second).await.execution.phase, Phase::Succeeded);
+}
+
+/// A changed limit is in force without a restart, and what runs goes on.
+pub(crate) async fn a_changed_limit_is_in_force(store: Store, _: Store) {
+    let waiting = Waiting::start(store).await;
+    let runner = &waiting.runner;
+    wait_for(runner, &waiting.first, waits_for("limit `running: 1`")).await;
+    waiting.policy.send_replace(policy(&json!([{"domains": ["*"], "running": 2}])));
+    wait_for(runner, &waiting.first, |it| it.execution.phase == Phase::Running).await;
+    waiting.policy.send_replace(policy(&json!([{"domains": ["*"], "running": 1}])));
+    let second = run(runner, "sales", "work-3").await;
+    let third = run(runner, "sales", "work-4").await;
+    wait_for(runner, &second, waits_for("limit `running: 1`")).await;
+    assert!(waiting.is_in(&waiting.running, Phase::Running).await);
+    waiting.end_driver("wait-1");
+    wait_for_end(runner, &waiting.running).await;
+    assert!(waiting.is_in(&second, Phase::Queued).await, "one still runs");
+    // Without a limit, the line dissolves.
+    waiting.policy.send_replace(policy(&json!([])));
+    for id in [&second, &third] {
+        assert_eq!(wait_for_end(runner, id).await.execution.phase, Phase::Succeeded);
+    }
+    assert!(waiting.is_in(&waiting.first, Phase::Running).await);
+    waiting.end_driver("wait-2");
+    wait_for_end(runner, &waiting.first).await;
 }
 
 /// Submits beyond the rate are rejected with the time of a retry, and repeated ones are not counted.
@@ -387,7 +287,7 @@ pub(crate) async fn submits_beyond_the_rate_are_rejected(store: Store, _: Store)
     let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
     let limits =
         json!([{"domains": ["sales"], "submitsPerSecond": 1, "queued": 5}, {"domains": ["hr"], "queued": 1}]);
-    let (options, _policy) = limited(&fake_spark, limits);
+    let (options, _policy) = limited(&fake_spark, &limits);
     let runner = InProcessRunner::start(store, options).await.expect("the Runner starts");
     let first = runner.submit(submit_of("sales", "first", "work")).await.expect("it is the first").record;
     let error = runner.submit(submit_of("sales", "second", "work")).await.expect_err("it is too early");
@@ -416,7 +316,7 @@ mkdir -p "$out" && head -c 1500 /dev/zero > "$out/part-00000.avro" && touch "$ou
 /// A domain whose results take as much as they may gets no more of them, until one is removed.
 pub(crate) async fn results_of_a_domain_are_limited(store: Store, _: Store) {
     let fake_spark = FakeSpark::with_version("4.1.1", RESULT_SCRIPT);
-    let (mut options, policy_of) = limited(&fake_spark, json!([{"domains": ["tests"], "results": "1k"}]));
+    let (mut options, policy_of) = limited(&fake_spark, &json!([{"domains": ["tests"], "results": "1k"}]));
     let results = fake_spark.path("results").display().to_string();
     options.results = Some(Results::open(&results).expect("the folder is valid"));
     let runner = InProcessRunner::start(store.clone(), options).await.expect("the Runner starts");
@@ -444,6 +344,6 @@ pub(crate) async fn results_of_a_domain_are_limited(store: Store, _: Store) {
     let second = runner.submit(returning("second", true, "1h")).await.expect("there is space").record;
     assert_eq!(wait_for_end(&runner, second.id()).await.execution.phase, Phase::Succeeded);
     runner.submit(returning("third", true, "1h")).await.expect_err("the limit is reached again");
-    policy_of.send_replace(policy(json!([{"domains": ["*"], "results": "1m"}])));
+    policy_of.send_replace(policy(&json!([{"domains": ["*"], "results": "1m"}])));
     runner.submit(returning("third", true, "1h")).await.expect("the limit is higher");
 }

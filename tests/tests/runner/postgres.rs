@@ -41,7 +41,7 @@ crate::limits::limits!(two_stores());
 async fn keys_of_an_older_dcp_stay_held() {
     let url = database();
     let open = async || Store::postgres(&url).await.expect("the store opens");
-    crate::limits::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+    crate::limits::keys::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ async fn keys_of_an_older_dcp_stay_held() {
     let path = folder.path().join("runs.db");
     let open = async || Store::sqlite(&path).await.expect("the store opens");
     let url = format!("sqlite://{}", path.display());
-    crate::limits::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+    crate::limits::keys::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

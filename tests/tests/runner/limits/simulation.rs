@@ -89,7 +89,7 @@ enum InFlight {
     #[default]
     Nothing,
     Effect(Box<Record>, Effect),
-    Event(Box<Record>, Event),
+    Event(Box<Record>, Box<Event>),
 }
 
 struct World {
@@ -237,10 +237,10 @@ impl World {
             }
             InFlight::Effect(record, effect) => {
                 let event = self.backend.perform(&effect, &record, rng, now);
-                InFlight::Event(record, event)
+                InFlight::Event(record, Box::new(event))
             }
             InFlight::Event(record, event) => {
-                self.write(at, *record, event).await;
+                self.write(at, *record, *event).await;
                 InFlight::Nothing
             }
         };
