@@ -120,6 +120,11 @@ impl Access {
         Self { policy: Some(policy), ..self }
     }
 
+    /// Returns the policy, which changes with its file.
+    pub fn policy(&self) -> Option<&watch::Receiver<Arc<Policy>>> {
+        self.policy.as_ref()
+    }
+
     /// Sets the log of decisions.
     #[must_use]
     pub fn with_audit_log(self, log: Arc<dyn AuditLog>) -> Self {

@@ -19,7 +19,7 @@ use tonic::{Code, Status, TimeoutExpired};
 pub use bearer::{Bearer, TokenSource};
 pub use tls::{Identity, TlsFiles};
 
-use crate::error::ServiceError;
+use crate::error::{ServiceError, retry_delay};
 
 /// Address, credentials and timeouts of a client.
 #[derive(Clone)]
@@ -132,7 +132,7 @@ impl Client {
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
-    /// Makes a call. While the service can't be reached, retries for at most [`Options::retry_for`].
+    /// Makes a call. While the service can't be reached, or asks to wait, retries for at most [`Options::retry_for`].
     pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Status>> + Send,
@@ -147,7 +147,12 @@ impl Client {
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(status) if is_transient(&status) && Instant::now() + pause < end => sleep(pause).await,
-                Err(status) => return Err(self.call_error(&status)),
+                Err(status) => match retry_delay(&status).map(|delay| delay.max(pause)) {
+                    Some(delay) if delay < end.saturating_duration_since(Instant::now()) => {
+                        sleep(delay).await;
+                    }
+                    _ => return Err(self.call_error(&status)),
+                },
             }
             pause = (pause * 2).min(MAX_BACKOFF);
         }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod identity;
+mod postgres;
 mod world;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use dcp_proto::runner::v1::{WatchRequest, WatchResponse};
 use dcp_tests::fake_spark::wait_until;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
 
@@ -211,6 +212,39 @@ async fn a_stream_ends_once_its_caller_has_lost_the_role() {
     // Another caller keeps the stream.
     let more = tokio::time::timeout(std::time::Duration::from_millis(100), ended(kept)).await;
     assert!(more.is_err(), "{more:?}");
+}
+
+#[test]
+fn a_key_or_checkpoint_of_another_domain_does_not_stop_its_stream() {
+    let world = World::start();
+    let checkpoint = format!("file://{}", world.fake_spark.path("checkpoint/finance").display());
+    // The job of the stream runs until it is stopped.
+    let definition = world.run(&["show", "CoreEtlJob/sales/clicks"]).exits_with(0).json()["body"].clone();
+    let submit = |token: &str, fields: Value| {
+        let mut body = json!({"token": token, "definition": definition});
+        body.as_object_mut()
+            .expect("it is an object")
+            .extend(fields.as_object().cloned().unwrap_or_default());
+        world.http("developer", "POST", "/api/v1/job", Some(&body))
+    };
+    let (status, text) = submit("key", json!({"exclusive": checkpoint}));
+    assert!((200..300).contains(&status), "{text}");
+    let (status, text) = submit("ordered", json!({"exclusive": checkpoint, "order": i64::MAX >> 11}));
+    assert!((200..300).contains(&status), "{text}");
+    let streaming = json!({"exclusive": checkpoint, "streaming": {"checkpoint": checkpoint}});
+    let (status, text) = submit("checkpoint", streaming.clone());
+    assert!(
+        status == 409 && text.contains("NOT_NOW") && text.contains("belongs to another domain"),
+        "{text}"
+    );
+    let streams = || world.http("developer-of-all", "GET", "/api/v1/job?domain=finance&name=clicks", None).1;
+    assert!(!streams().contains("CANCELLED"));
+    // While the stream is stopped, its checkpoint stays its own, and it starts again.
+    world.run(&["pause", "finance/clicks", "--wait"]).exits_with(0);
+    let (status, text) = submit("paused", streaming);
+    assert!(status == 409 && text.contains("belongs to another domain"), "{text}");
+    world.run(&["resume", "finance/clicks"]).exits_with(0);
+    wait_until(|| streams().contains("RUNNING").then_some(()));
 }
 
 #[test]
