@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dcp_bench::validate::{self, Folder, Threads};
-use dcp_bench::{corpus, kubernetes, measure, reconcile, runner};
+use dcp_bench::{access, corpus, kubernetes, measure, reconcile, runner};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -65,6 +65,15 @@ enum Command {
         #[arg(long)]
         no_postgres: bool,
     },
+    /// Measures what authorization adds to a call, and the latency of a caller while others send hostile calls. Prints
+    /// the results as JSON.
+    Access {
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+        /// Duration of each measurement in each round.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+    },
     /// Measures a Runner with a real cluster of its own, and prints the results as JSON.
     Kubernetes(kubernetes::Options),
     /// Measures a reconciler against a Runner that responds at once, and prints the results as JSON. Its database is in
@@ -89,6 +98,9 @@ enum Command {
         #[command(flatten)]
         streams: reconcile::Streams,
     },
+    /// Serves a Runner at an open and a guarded address until standard input ends. `access` starts this command itself.
+    #[command(hide = true)]
+    ServeGuarded { database: PathBuf },
     /// Serves a Runner without capacity until standard input ends. `runner` starts this command itself.
     #[command(hide = true)]
     ServeRunner { database: String },
@@ -128,6 +140,11 @@ fn run(command: Command) -> io::Result<ExitCode> {
             let found = wait_for(runner::measure(&options))?;
             writeln!(out, "{found:#}")?;
         }
+        Command::Access { repeat, seconds } => {
+            let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
+            let found = wait_for(access::measure(&access::Options { rounds: repeat.max(1), time }))?;
+            writeln!(out, "{found:#}")?;
+        }
         Command::Kubernetes(options) => {
             let found = wait_for(kubernetes::measure(&options))?;
             writeln!(out, "{found:#}")?;
@@ -142,6 +159,10 @@ fn run(command: Command) -> io::Result<ExitCode> {
         Command::ApplyStreams { database, streams } => {
             drop(out);
             wait_for(reconcile::apply_streams(&database, streams))?;
+        }
+        Command::ServeGuarded { database } => {
+            drop(out);
+            wait_for(access::serve(&database))?;
         }
         Command::ServeRunner { database } => {
             drop(out);

@@ -27,10 +27,11 @@ use tonic_health::pb::health_client::HealthClient;
 pub use server::serve;
 
 pub(crate) use calls::Times;
+pub(crate) use load::Load;
+pub(crate) use server::{memory_of, runner_without_capacity};
+
 use calls::rate;
-use load::Load;
 use server::Server;
-pub(crate) use server::memory_of;
 
 /// The result of a measurement. Any error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;

@@ -45,6 +45,9 @@ To begin:
 
 Environment:
   DCP_TOKEN           token for a `server`, unless you use `dcp login`; over TLS or to this machine
+  DCP_TOKEN_FILE      file with the token instead, read again when it changes
+  DCP_CERTIFICATE_AUTHORITY  file (PEM) of the only authorities that may sign certificates of servers
+  DCP_CLIENT_CERTIFICATE, DCP_CLIENT_KEY  files (PEM) of a certificate that identifies the caller
   DCP_ALLOW_HTTP=1    send the token to `http://` servers too, on trusted networks
   DCP_USER            name of the user in the history of a target without a `server`
 

@@ -14,6 +14,7 @@ use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
 use dcp_reconciler::state::{Scope, State};
+use dcp_server::client::{Identity, TlsFiles, TokenSource};
 use dcp_workspace::project::Workspace;
 use dcp_workspace::{FOLDER, files};
 use http::Uri;
@@ -28,8 +29,16 @@ use crate::private;
 /// The variable with the token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
 
+/// The variable with the file of a token for a control plane.
+const TOKEN_FILE: &str = "DCP_TOKEN_FILE";
+
+/// The variables with the files of TLS: the authorities of servers, and the certificate of this client.
+const AUTHORITY: &str = "DCP_CERTIFICATE_AUTHORITY";
+const CERTIFICATE: &str = "DCP_CLIENT_CERTIFICATE";
+const KEY: &str = "DCP_CLIENT_KEY";
+
 /// Set to `1` to allow tokens over plain HTTP.
-const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
+pub(crate) const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
 /// The connection to a registry.
 #[derive(Debug)]
@@ -133,11 +142,12 @@ impl Control {
     }
 }
 
-/// Returns the options of a command for a server: with the token of the environment, or else of the job or the login of
-/// the caller, or else, for a server on this machine, with the project's token.
+/// Returns the options of a command for a server. The caller is identified by the token or the certificate of the
+/// environment, or else by the token of the job or the login, or else, for a server on this machine, by the project's token.
 pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
-    if std::env::var_os(TOKEN).is_none_or(|token| token.is_empty()) {
-        let anonymous = options(server, String::new())?;
+    let is_set = |variable| file(variable).is_some();
+    if ![TOKEN, TOKEN_FILE, CERTIFICATE].into_iter().any(is_set) {
+        let anonymous = options(server, TokenSource::None)?;
         if let Some(token) = credentials::token(&anonymous)? {
             let renewal = Some(credentials::renewal(anonymous));
             return Ok(remote::Options { renewal, ..options(server, token)? });
@@ -148,25 +158,59 @@ pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote
 
 /// Returns the options of a service that calls another one. It does not use the login of a person.
 pub(crate) fn service_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
-    let mut token = std::env::var(TOKEN).unwrap_or_default();
-    if token.is_empty() && is_local(server) {
-        token = root.map(private::existing_token).transpose()?.flatten().unwrap_or_default();
-    }
-    options(server, token)
+    options(server, token(server, root)?)
 }
 
-/// Returns the options for a server with a token, which may be empty.
-pub(crate) fn options(server: &str, token: String) -> Result<remote::Options, Failure> {
-    if !token.is_empty() {
+/// Returns the options for a server with a token, and with the certificates of the environment.
+pub(crate) fn options(server: &str, token: impl Into<TokenSource>) -> Result<remote::Options, Failure> {
+    let token = token.into();
+    if token != TokenSource::None {
         check_encrypted(server)?;
     }
-    Ok(remote::Options::new(server, token))
+    Ok(remote::Options { tls: tls_files()?, ..remote::Options::new(server, token) })
+}
+
+fn token(server: &str, root: Option<&Path>) -> Result<TokenSource, Failure> {
+    let token = std::env::var(TOKEN).unwrap_or_default();
+    match (token.is_empty(), file(TOKEN_FILE)) {
+        (false, None) => Ok(token.into()),
+        (true, Some(path)) => Ok(TokenSource::File(path)),
+        (false, Some(_)) => Err(Failure::new(format!("{TOKEN} and {TOKEN_FILE} are both set"))
+            .help("unset one of them, so that it is clear which token is sent")),
+        (true, None) if is_local(server) => {
+            let token = root.map(private::existing_token).transpose()?.flatten();
+            Ok(token.unwrap_or_default().into())
+        }
+        (true, None) => Ok(TokenSource::None),
+    }
+}
+
+/// Returns the files of TLS that the environment names.
+fn tls_files() -> Result<TlsFiles, Failure> {
+    let identity = match (file(CERTIFICATE), file(KEY)) {
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => {
+            let message = format!("{CERTIFICATE} and {KEY} belong together, and one of them is missing");
+            return Err(Failure::new(message).help("set both to files in PEM, or none"));
+        }
+    };
+    Ok(TlsFiles { authorities: file(AUTHORITY), identity })
+}
+
+/// Returns the path in a variable.
+fn file(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|it| !it.is_empty()).map(PathBuf::from)
+}
+
+/// Returns true if the environment allows tokens over plain HTTP.
+pub(crate) fn allows_http() -> bool {
+    std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1")
 }
 
 /// Rejects a server to which a token would go where others can read it.
 pub(crate) fn check_encrypted(server: &str) -> Result<(), Failure> {
-    let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
-    match !trusted && is_unencrypted(server) {
+    match !allows_http() && is_unencrypted(server) {
         true => Err(unencrypted_error(server)),
         false => Ok(()),
     }

@@ -9,7 +9,7 @@ use dcp_identity::oidc::{self, Algorithm, Issuer};
 use dcp_identity::{ClientSettings, Oidc, Provider, ServiceAccounts, login, service_accounts};
 use dcp_model::manifest::KubernetesName;
 use dcp_model::policy::{self as model, Policy, PolicyFile};
-use dcp_server::Verifier;
+use dcp_server::{UserField, Verifier};
 use dcp_workspace::project::Outcome;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -27,6 +27,14 @@ pub(crate) struct Opened {
     pub(crate) verifiers: Vec<Arc<dyn Verifier>>,
     /// The providers that callers without a token may know.
     pub(crate) providers: Vec<Provider>,
+    pub(crate) certificates: Option<Certificates>,
+}
+
+/// The client certificates that identify callers.
+#[derive(Debug)]
+pub(crate) struct Certificates {
+    pub(crate) authorities: PathBuf,
+    pub(crate) user: UserField,
 }
 
 /// Reads a policy file, and follows its changes in a task of the current runtime. Prints its diagnostics.
@@ -35,11 +43,19 @@ pub(crate) async fn open(path: &Path, console: &mut Console) -> Result<Opened, F
     let (declared, outcome) = read(path, &text)?;
     operator_file::print(&outcome, console)?;
     let declared = declared.ok_or_else(|| operator_file::unusable(path))?;
-    let verifiers = verifiers(&declared, path.parent().unwrap_or(Path::new("."))).await?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let verifiers = verifiers(&declared, folder).await?;
+    let certificates = declared.client_certificates.as_ref().map(|certificates| Certificates {
+        authorities: certificates.certificate_authority.resolve(folder),
+        user: match certificates.user {
+            model::CertificateUser::CommonName => UserField::CommonName,
+            model::CertificateUser::Uri => UserField::Uri,
+        },
+    });
     let providers = providers(&declared);
     let (sender, policy) = watch::channel(Arc::new(declared.policy()));
     tokio::spawn(follow(path.to_owned(), text, declared, sender));
-    Ok(Opened { policy, verifiers, providers })
+    Ok(Opened { policy, verifiers, providers, certificates })
 }
 
 /// Returns the providers at which callers get tokens: those with a login, and GitHub Actions.
@@ -138,9 +154,13 @@ async fn follow(path: PathBuf, mut text: Vec<u8>, started: PolicyFile, policy: w
             Ok(declared) => {
                 policy.send_replace(Arc::new(declared.policy()));
                 log(&format!("`{}` was read again", path.display()));
-                let providers = |file: &PolicyFile| (file.issuers.clone(), file.service_accounts.clone());
+                let providers = |file: &PolicyFile| {
+                    (file.issuers.clone(), file.service_accounts.clone(), file.client_certificates.clone())
+                };
                 if providers(&declared) != providers(&started) {
-                    log("changes of `issuers` and `serviceAccounts` take effect at the next start");
+                    log(
+                        "changes of `issuers`, `serviceAccounts` and `clientCertificates` take effect at the next start",
+                    );
                 }
             }
             Err(failure) => log(&format!(

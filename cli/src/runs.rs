@@ -12,6 +12,7 @@ use dcp_gateway::secrets::Providers;
 use dcp_gateway::service::ClusterSource;
 use dcp_gateway::{Compute, clusters, remote as gateway};
 use dcp_model::manifest;
+use dcp_model::policy::Policy;
 use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
@@ -27,7 +28,7 @@ use dcp_workspace::FOLDER;
 use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::cluster::{self, Choice};
 use crate::clusters::ClustersFile;
@@ -64,7 +65,8 @@ impl RunnerClient {
         }
         let in_process_runner = runtime.block_on(async {
             let providers = providers::open(&home.root, providers::file_of_environment().as_deref(), None)?;
-            let (in_process_runner, _) = in_process_runner(home, MAX_QUEUED, None, providers, None).await?;
+            let (in_process_runner, _) =
+                in_process_runner(home, (MAX_QUEUED, None), None, providers, None).await?;
             in_process_runner.wait_for_statuses().await;
             Ok::<_, Failure>(in_process_runner)
         })?;
@@ -122,10 +124,11 @@ pub(crate) async fn address(
     }
 }
 
-/// Starts the Runner of this process for a project. Returns it with its clusters.
+/// Starts the Runner of this process for a project, with a limit of queued executions and those of a policy. Returns it
+/// with its clusters.
 pub(crate) async fn in_process_runner(
     home: &Workspace,
-    max_queued: usize,
+    (max_queued, policy): (usize, Option<watch::Receiver<Arc<Policy>>>),
     results: Option<&str>,
     secrets: Providers,
     clusters: Option<(&Choice, &mut Console)>,
@@ -137,6 +140,7 @@ pub(crate) async fn in_process_runner(
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root, LOG_LIMIT, secrets)?;
     options.max_queued = max_queued;
+    options.policy = policy;
     set_results(&mut options, results)?;
     let clusters = match clusters {
         Some((choice, console)) => add_clusters(&mut options, choice, &store, console).await?,

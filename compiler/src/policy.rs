@@ -24,6 +24,7 @@ pub fn read(file: FileId, path: &str, text: &str) -> (Option<PolicyFile>, Vec<Di
     let Some((policy, tree)) = read else { return (None, diagnostics) };
     check_issuers(&policy, tree.root(), &mut diagnostics);
     check_bindings(&policy, tree.root(), &mut diagnostics);
+    check_limits(&policy, tree.root(), &mut diagnostics);
     run_tests(&policy, tree.root(), &mut diagnostics);
     let is_valid = !diagnostics.iter().any(Diagnostic::is_error);
     (is_valid.then_some(policy), diagnostics)
@@ -57,6 +58,37 @@ fn check_bindings(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<
                 .at(at, format!("the role `{}` is for no caller", binding.role.as_str()))
                 .help("add `users` or `groups`, or remove the binding"),
         );
+    }
+}
+
+/// Rejects entries without a limit, and two entries for the same domain.
+fn check_limits(policy: &PolicyFile, root: NodeRef<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    let mut named: BTreeMap<&str, [String; 2]> = BTreeMap::new();
+    for (index, entry) in policy.limits.iter().enumerate() {
+        let index = index.to_string();
+        if entry.is_empty() {
+            diagnostics.push(
+                Diagnostic::new(Code::EMPTY_LIMIT, "the entry limits nothing")
+                    .at(root.nearest(["limits", &index]).span(), "it has domains only")
+                    .help("add `running`, `queued`, `submitsPerSecond` or `results`, or remove the entry"),
+            );
+        }
+        for (position, domain) in entry.domains.iter().enumerate() {
+            let place = [index.clone(), position.to_string()];
+            let at =
+                |[entry, domain]: &[String; 2]| root.nearest(["limits", entry, "domains", domain]).span();
+            let Some(first) = named.get(domain.as_str()) else {
+                named.insert(domain.as_str(), place);
+                continue;
+            };
+            let message = format!("two entries have limits of `{domain}`");
+            diagnostics.push(
+                Diagnostic::new(Code::DUPLICATE_LIMIT, message)
+                    .at(at(&place), "here again")
+                    .at(at(first), "it is here first")
+                    .help("put all limits of a domain into one entry"),
+            );
+        }
     }
 }
 
@@ -127,6 +159,33 @@ bindings:
     fn a_binding_needs_a_user_or_a_group() {
         let text = "bindings: [{role: viewer, scopes: [\"*\"], domains: [\"*\"]}]";
         assert_eq!(codes(text), [Code::EMPTY_BINDING]);
+    }
+
+    #[test]
+    fn limits_of_a_domain_are_in_one_entry() {
+        let limits = |text: &str| codes(&format!("{BINDINGS}limits:\n{text}"));
+        assert_eq!(limits("- {domains: [a, b], running: 1}\n- {domains: [\"*\"], results: 1GiB}\n"), []);
+        assert_eq!(limits("- {domains: [a, \"*\"], queued: 1, submitsPerSecond: 1}\n"), []);
+        for domain in ["a", "\"*\""] {
+            let twice =
+                format!("- {{domains: [{domain}], running: 1}}\n- {{domains: [b, {domain}], queued: 1}}\n");
+            assert_eq!(limits(&twice), [Code::DUPLICATE_LIMIT], "{domain}");
+        }
+        assert_eq!(limits("- {domains: [a]}\n"), [Code::EMPTY_LIMIT]);
+    }
+
+    #[test]
+    fn limits_are_positive_and_bounded() {
+        for value in
+            ["running: 0", "running: 100001", "queued: 0", "submitsPerSecond: -1", "submitsPerSecond: 0.5"]
+        {
+            let found = codes(&format!("{BINDINGS}limits:\n- {{domains: [a], {value}}}\n"));
+            assert_eq!(found.len(), 1, "{value}: {found:?}");
+        }
+        for value in ["0g", "10", "2000000t"] {
+            let found = codes(&format!("{BINDINGS}limits:\n- {{domains: [a], results: {value}}}\n"));
+            assert!(!found.is_empty(), "{value}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Transactions, and statements with many values.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use sqlx::any::{AnyArguments, AnyRow};
@@ -39,7 +40,7 @@ impl Database {
     pub async fn write_after_reading(&self) -> Result<Transaction> {
         self.begin(match self.kind {
             Kind::Sqlite => "BEGIN IMMEDIATE",
-            Kind::Postgres => "BEGIN",
+            Kind::Postgres => "BEGIN ISOLATION LEVEL READ COMMITTED",
         })
         .await
     }
@@ -107,6 +108,23 @@ impl Database {
 impl Transaction {
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// Locks names until the transaction ends, and returns those that are locked. It does not wait for another transaction
+    /// that has locked a name. In SQLite, a transaction that writes has all locks.
+    pub async fn try_lock(&mut self, names: &[&str]) -> Result<BTreeSet<String>> {
+        if self.database.is_sqlite() {
+            return Ok(names.iter().map(|&name| name.to_owned()).collect());
+        }
+        // An arbitrary number that identifies these locks.
+        let query = format!(
+            "SELECT name FROM (SELECT column1 AS name, pg_try_advisory_xact_lock(72331760, hashtext(column1)) AS is_locked \
+             FROM ({}) AS wanted) AS tried WHERE is_locked",
+            self.database.values(names.len(), &["TEXT"])
+        );
+        let query = sqlx::query(AssertSqlSafe(query)).persistent(names.len() == 1);
+        let rows = self.rows(names.iter().fold(query, |query, name| query.bind(*name))).await?;
+        rows.iter().map(|row| self.database.get(row, 0)).collect()
     }
 
     pub async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {

@@ -58,10 +58,11 @@ use crate::error::{Error, Result};
 use crate::{Addresses, Name, OrphanMark, Recorded, SparkApplication, Status, WatchEvent};
 use archive::Archive;
 use client::is_missing;
-use cluster::Cluster;
+use cluster::{Cluster, version_of_list};
 use facts::Role;
 use record::{Content, CustomResource, Record, Stop, fingerprint};
-use status::END_GRACE_SECONDS;
+use resource::Resource;
+use status::{END_GRACE_SECONDS, Pods};
 use store::Store;
 
 pub use client::{Credentials, connect};
@@ -275,7 +276,9 @@ impl Compute for Kubernetes {
             return Err(Error::Unavailable(format!("`{name}` has not ended")));
         }
         // The objects of the driver go with its pod.
-        for pod in cluster.list_pods(name, &cluster.scopes(&record)).await? {
+        let resource = if record.operator().is_some() { Resource::Missing } else { Resource::Unknown };
+        let version = version_of_list(&record, &resource, &Pods::default());
+        for pod in cluster.list_pods(name, &cluster.scopes(&record), version).await? {
             if let Some(archive) =
                 cluster.archive.as_ref().filter(|_| pod.has_log && pod.role == Role::Driver)
             {

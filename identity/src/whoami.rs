@@ -101,7 +101,7 @@ mod tests {
         let rules =
             vec![rule("ada", "-", &["shop/*"]), rule("-", "data", &["a", "b"]), rule("bob", "ops", &["c"])];
         let caller = Caller::new("ada", vec!["data".to_owned()], Credential::Oidc("corp".into()));
-        let who = WhoAmI::from(&caller.clone().with_policy(&Arc::new(Policy { rules })));
+        let who = WhoAmI::from(&caller.clone().with_policy(&Arc::new(Policy { rules, ..Policy::default() })));
         let scopes: Vec<_> = who.roles.iter().map(|role| role.scopes.join(" ")).collect();
         assert_eq!(scopes, ["shop/*", "a b"]);
         assert_eq!(

@@ -1,8 +1,9 @@
-//! The policy file, `policy.yaml`: providers that identify callers, and the roles of callers.
+//! The policy file, `policy.yaml`: providers that identify callers, the roles of callers, and the limits of domains.
 //!
 //! The JSON Schema and the decoder are derived from these types. [`Policy`] decides.
 
 mod decision;
+mod limits;
 mod text;
 
 use std::collections::BTreeMap;
@@ -11,9 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clusters::{Credentials, FilePath};
-use crate::manifest::{Format, KubernetesName};
+use crate::manifest::{Format, KubernetesName, Memory};
 
 pub use decision::{ALL_TARGETS, Area, Decision, Names, Policy, Resource, Rule, Visible};
+pub use limits::{Limits, Quota};
 pub use text::{CallerName, DomainSelector, IssuerUrl, ScopeSelector};
 
 /// Returns the formats of fields that only this file has.
@@ -33,9 +35,15 @@ pub struct PolicyFile {
     /// The Kubernetes cluster whose service accounts are callers. A change takes effect at the next start of a service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccounts>,
+    /// The client certificates that identify callers. A change takes effect at the next start of a service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificates: Option<ClientCertificates>,
     /// The bindings of roles. Their order does not matter.
     #[schemars(length(min = 1))]
     pub bindings: Vec<Binding>,
+    /// The limits of domains. They hold for submits of every caller. No two entries name the same domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<DomainLimits>,
     /// Tests of the bindings. A file with a test that fails is rejected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<PolicyTest>,
@@ -135,6 +143,30 @@ pub struct ServiceAccounts {
     pub credentials: Credentials,
 }
 
+/// Client certificates, which TLS verifies. Their users are `certificate:NAME`, and their groups are
+/// `certificate:ORGANIZATION`, for each organization of the subject.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCertificates {
+    /// The path of a file with the certificates, in PEM, of the authorities that sign client certificates. It is read
+    /// again when it changes.
+    pub certificate_authority: FilePath,
+    /// The part of a certificate that names its user.
+    #[serde(default)]
+    pub user: CertificateUser,
+}
+
+/// The part of a certificate that names its user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CertificateUser {
+    /// The common name of the subject.
+    #[default]
+    CommonName,
+    /// The only URI among the alternative names, such as `spiffe://example.com/dcp/runner`.
+    Uri,
+}
+
 /// A role of users and groups, in scopes and domains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -169,6 +201,32 @@ pub enum Role {
     Developer,
     /// Reads the audit log.
     Admin,
+}
+
+/// Limits of domains. Each domain of the entry has them for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainLimits {
+    /// The domains; `*` stands for each domain. An entry that names a domain decides over `*`, field by field.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    pub domains: Vec<DomainSelector>,
+    /// Maximum number of executions with an attempt that is or may be alive, at all Runners of a database together.
+    /// Further executions are queued. Continuous jobs count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub running: Option<u32>,
+    /// Maximum number of executions that wait to be started by a Runner. Further submits are rejected. If omitted, that
+    /// of `--max-queued-per-domain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub queued: Option<u32>,
+    /// Maximum number of submits a second at a Runner, and of submits at once. Further submits are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub submits_per_second: Option<u32>,
+    /// Maximum size of all stored results. Once it is reached, submits of jobs with `returnResult` are rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub results: Option<Memory>,
 }
 
 /// A test of the bindings: the highest role of a caller in a scope and a domain.
@@ -225,7 +283,7 @@ impl From<ExpectedRole> for Option<Role> {
 }
 
 impl PolicyFile {
-    /// Returns the rules of the bindings, in their order.
+    /// Returns the rules of the bindings, in their order, and the limits.
     pub fn policy(&self) -> Policy {
         let rule = |binding: &Binding| {
             let texts = |names: &[CallerName]| names.iter().map(|name| name.as_str().to_owned()).collect();
@@ -239,7 +297,33 @@ impl PolicyFile {
                 },
             }
         };
-        Policy { rules: self.bindings.iter().map(rule).collect() }
+        Policy { rules: self.bindings.iter().map(rule).collect(), limits: self.limits() }
+    }
+
+    /// Returns the limits of all domains.
+    fn limits(&self) -> Limits {
+        let (mut named, mut others) = (BTreeMap::new(), Quota::default());
+        for entry in &self.limits {
+            for domain in &entry.domains {
+                match domain.as_str() {
+                    text::ALL => others = entry.quota(),
+                    name => drop(named.insert(name.to_owned(), entry.quota())),
+                }
+            }
+        }
+        Limits::new(named, others)
+    }
+}
+
+impl DomainLimits {
+    /// Returns true if the entry limits nothing.
+    pub fn is_empty(&self) -> bool {
+        self.quota() == Quota::default()
+    }
+
+    fn quota(&self) -> Quota {
+        let &Self { domains: _, running, queued, submits_per_second, results } = self;
+        Quota { running, queued, submits_per_second, results: results.map(Memory::bytes) }
     }
 }
 

@@ -101,8 +101,9 @@ impl<T: ?Sized> Guarded<T> {
 fn visible_state(mut state: State, domains: &Names) -> State {
     let Names::Only(visible) = domains else { return state };
     if visible.is_empty() {
-        return State::default();
+        return State { visible: Some(BTreeSet::new()), ..State::default() };
     }
+    state.visible = Some(visible.clone());
     state.entries.retain(|address, _| visible.contains(&address.domain));
     state.applied = state.applied.map(without_counts);
     state

@@ -258,6 +258,8 @@ pub enum RunStatus {
 /// The health of a run that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
+    /// It waits for its Runner to start it, such as when the limit of its domain is reached.
+    Queued,
     /// Its driver has not started.
     Pending,
     /// Its driver runs, and the backend reports no progress of its queries.

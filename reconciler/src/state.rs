@@ -127,6 +127,15 @@ pub struct State {
     pub entries: BTreeMap<Address, Entry>,
     /// The serials of commits whose DAG files are not known to be in place.
     pub unpublished: Vec<u64>,
+    /// The domains that the caller may read; none for all. Entries of other domains are left out.
+    pub visible: Option<BTreeSet<String>>,
+}
+
+impl State {
+    /// Returns true if the caller may read a domain.
+    pub fn shows(&self, domain: &str) -> bool {
+        self.visible.as_ref().is_none_or(|visible| visible.contains(domain))
+    }
 }
 
 /// One revision of an address.

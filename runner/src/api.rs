@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::progress::Progress;
-use crate::request::{Request, Submit};
+use crate::request::{MAX_KEY_BYTES, MAX_NAME_BYTES, Request, Submit};
 use crate::results::Format;
 
 pub use crate::error::{Error, Result};
@@ -71,6 +71,27 @@ pub struct Holder {
     pub progress: Option<Progress>,
 }
 
+/// Maximum length of a position, in bytes.
+pub(crate) const MAX_POSITION_BYTES: usize = MAX_NAME_BYTES + 1 + MAX_KEY_BYTES;
+
+impl Holder {
+    /// Returns the position after which a page continues. Neither domains nor keys have control characters.
+    pub fn position(&self) -> String {
+        format!("{}\n{}", self.domain, self.key)
+    }
+
+    /// Returns the domain and the key of a position. The empty position is before all holders.
+    pub(crate) fn parse_position(position: &str) -> Result<(&str, &str)> {
+        if position.is_empty() {
+            return Ok(("", ""));
+        }
+        position.split_once('\n').ok_or_else(|| Error::Invalid {
+            field: "after".to_owned(),
+            message: "`after` has to be the `next` of an earlier answer".to_owned(),
+        })
+    }
+}
+
 /// A part of a driver's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPart {
@@ -106,7 +127,7 @@ pub trait Runner: fmt::Debug + Send + Sync {
     /// Returns executions older than `before`, the newest first.
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>>;
 
-    /// Returns the live executions with keys greater than `after`, in the order of their keys.
+    /// Returns the live executions with keys after a [position](Holder::position), in the order of domains and keys.
     async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>>;
 
     /// Streams the transitions of an execution, starting at index `from`, until it has ended.
@@ -123,7 +144,7 @@ pub async fn all_holders(runner: &dyn Runner) -> Result<Vec<Holder>> {
     const PAGE: u32 = 1000;
     let mut all: Vec<Holder> = Vec::new();
     loop {
-        let after = all.last().map(|it| it.key.clone()).unwrap_or_default();
+        let after = all.last().map(Holder::position).unwrap_or_default();
         let page = runner.holders(&after, PAGE).await?;
         let is_last = page.len() < PAGE as usize;
         all.extend(page);

@@ -1,5 +1,7 @@
 //! Errors of a Runner.
 
+use std::time::Duration;
+
 use crate::execution::Id;
 use crate::results;
 
@@ -22,8 +24,8 @@ pub enum Error {
     #[error("epoch {epoch} of the lease `{lease}` is over, {newest} was seen: stop acting on it")]
     Fenced { lease: String, epoch: u64, newest: u64 },
     /// A limit is reached. A retry later is safe.
-    #[error("{0}")]
-    Exhausted(String),
+    #[error("{message}")]
+    Exhausted { message: String, retry_after: Option<Duration> },
     /// The execution is in a state that does not allow the call.
     #[error("{0}")]
     NotNow(String),

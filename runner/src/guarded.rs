@@ -74,8 +74,10 @@ impl Guarded {
         }
         let (guarded, id) = (self.clone(), id.clone());
         let checked = async move {
-            guarded.find(&id, act, Role::Viewer).await?;
-            Ok::<_, Error>(begin(&*guarded.runner, &id))
+            let record = guarded.find(&id, act, Role::Viewer).await?;
+            let caller = guarded.caller.clone();
+            let lost = async move { caller.lost(Role::Viewer, resource(&record)).await };
+            Ok::<_, Error>(until_lost(begin(&*guarded.runner, &id), lost))
         };
         stream::once(checked).try_flatten().boxed()
     }
@@ -97,6 +99,23 @@ impl Guarded {
             (denied, _) => Error::Denied(denied.message(&self.caller, role, resource)),
         })
     }
+}
+
+/// Ends a stream once its caller may not read it any more, with the reason.
+fn until_lost<T: Send + 'static>(
+    stream: BoxStream<'static, Result<T>>,
+    lost: impl Future<Output = String> + Send + 'static,
+) -> BoxStream<'static, Result<T>> {
+    let state = Some((stream, Box::pin(lost)));
+    let next = |state| async move {
+        let (mut stream, mut lost): (BoxStream<'static, Result<T>>, std::pin::Pin<Box<_>>) = state?;
+        tokio::select! {
+            biased;
+            why = &mut lost => Some((Err(Error::Denied(why)), None)),
+            item = stream.next() => item.map(|item| (item, Some((stream, lost)))),
+        }
+    };
+    stream::unfold(state, next).boxed()
 }
 
 #[async_trait]

@@ -3,8 +3,12 @@
 //! Several Runners may share a store. Each drives the executions that it owns, in one task per execution (`drive`).
 //! [`membership`] decides which Runner owns an execution, so that another Runner takes over from one that is gone.
 
+mod buckets;
 mod drive;
+mod limits;
+mod lines;
 mod maintenance;
+mod measure;
 pub mod membership;
 mod observe;
 mod queue;
@@ -12,11 +16,11 @@ mod slots;
 mod stream;
 mod submit;
 mod supervise;
+mod task;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,22 +29,25 @@ use bytes::Bytes;
 use dcp_gateway::Compute;
 use dcp_model::manifest;
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
+use dcp_server::policy::Policy;
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, RwLock, watch};
+use tokio::sync::{RwLock, watch};
 
 use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::cache::Cache;
 use crate::execution::{Id, Phase, Transition};
 use crate::machine::{Event, apply_event};
-use crate::progress::Progress;
 use crate::request::{CanonicalJob, Reference, Submit};
 use crate::results::{Format, Results};
 use crate::store::{SaveExtras, Store};
+use buckets::Buckets;
+use lines::Lines;
 use membership::Membership;
-use observe::{Observed, Watches};
+use observe::Watches;
 use queue::{QueuePermit, Queues};
 use slots::{Slot, Slots};
+use task::Task;
 
 /// The registry of applied jobs.
 #[async_trait]
@@ -82,8 +89,10 @@ pub struct Options {
     /// Minimum retention of an execution after its end; a longer `ttl` of its own prevails. Until then, its token
     /// returns the same execution.
     pub retention: Duration,
-    /// Maximum number of executions of a domain that wait to be started.
+    /// Maximum number of executions of a domain that wait to be started, if the policy has no such limit for it.
     pub max_queued: usize,
+    /// The policy with the limits of domains.
+    pub policy: Option<watch::Receiver<Arc<Policy>>>,
     /// Interval at which the status of an attempt is polled while its backend can't be watched.
     pub poll_interval: Duration,
     /// Time without a heartbeat after which other Runners take over.
@@ -103,6 +112,7 @@ impl Options {
             lock_folder: None,
             retention: Duration::from_hours(30 * 24),
             max_queued: MAX_QUEUED,
+            policy: None,
             poll_interval: Duration::from_millis(500),
             lease: Duration::from_secs(15),
             clock,
@@ -122,6 +132,8 @@ struct Inner {
     membership: Membership,
     slots: BTreeMap<manifest::Backend, Arc<Slots>>,
     queues: Arc<Queues>,
+    lines: Arc<Lines>,
+    buckets: Mutex<Buckets>,
     watches: Watches,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Caches of jobs by their revisions: those that ran, and those that the registry returned.
@@ -132,29 +144,6 @@ struct Inner {
     stopping: watch::Sender<bool>,
     /// Read-locked while a checkpoint's state is moved.
     checkpoint_moves: Arc<RwLock<()>>,
-}
-
-/// Shared state of the task that drives an execution.
-#[derive(Debug)]
-struct Task {
-    /// Notified when the execution may have changed.
-    wake: Notify,
-    /// The version that the task knows; watchers are notified of each change.
-    version: watch::Sender<u64>,
-    /// Set once the task knows the status of the execution.
-    status_known: watch::Sender<bool>,
-    /// The last status of its application.
-    observed: Observed,
-    /// Set while the task waits for a slot.
-    waits_for_slot: AtomicBool,
-    /// Progress of its queries, and whether it is stored already.
-    progress: Mutex<(Option<Progress>, bool)>,
-}
-
-impl Task {
-    fn progress(&self) -> std::sync::MutexGuard<'_, (Option<Progress>, bool)> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Capacity of the caches: bytes of job text, and number of jobs that were accepted.
@@ -177,6 +166,8 @@ impl InProcessRunner {
         let inner = Arc::new(Inner {
             store,
             queues,
+            lines: Arc::default(),
+            buckets: Mutex::default(),
             options,
             started,
             membership,
@@ -255,14 +246,7 @@ impl Inner {
                 }
                 return;
             }
-            let task = Arc::new(Task {
-                wake: Notify::new(),
-                version: watch::Sender::new(version),
-                status_known: watch::Sender::new(false),
-                observed: Observed::default(),
-                waits_for_slot: AtomicBool::new(false),
-                progress: Mutex::new((None, true)),
-            });
+            let task = Arc::new(Task::new(version));
             tasks.insert(id.clone(), Arc::clone(&task));
             task
         };
@@ -292,13 +276,13 @@ impl Inner {
         Ok(canonical)
     }
 
-    /// Adds to a stored record the wait for a slot and the progress, which its task has in memory.
+    /// Adds to a stored record the reason of a wait and the progress, which its task has in memory.
     async fn with_live_state(&self, mut record: Record) -> Result<Record> {
         let task = self.tasks().get(record.id()).cloned();
         if matches!(record.execution.phase, Phase::Queued | Phase::Retrying)
-            && task.as_ref().is_some_and(|task| task.waits_for_slot.load(Ordering::Relaxed))
+            && let Some(message) = task.as_ref().and_then(|it| it.waiting().message(&record.request.domain))
         {
-            record.execution.waiting = Some("as many attempts are alive as there may be at once".to_owned());
+            record.execution.waiting = Some(message);
         }
         if record.request.streaming.is_some() {
             record.progress = match task {
@@ -321,7 +305,7 @@ impl Inner {
                 return Ok(record);
             };
             record.history.push(transition);
-            let extras = SaveExtras { clean_at: clean_at(&record), measured: None };
+            let extras = SaveExtras { clean_at: clean_at(&record), ..SaveExtras::default() };
             if self.store.save(&mut record, extras).await? {
                 if let Some(task) = self.tasks().get(id) {
                     task.wake.notify_one();

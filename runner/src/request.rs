@@ -18,7 +18,7 @@ pub struct Submit {
     pub parameters: BTreeMap<String, String>,
     /// Settings of a continuous job.
     pub streaming: Option<Streaming>,
-    /// Exclusive key. At most one live execution holds it, of any caller.
+    /// Exclusive key of the job's domain. At most one live execution of the domain holds it, of any caller.
     pub exclusive: Option<String>,
     /// Order among the executions with the same key: a higher one replaces a lower one.
     pub order: Option<i64>,
@@ -136,7 +136,8 @@ pub struct Request {
 }
 
 const MAX_TOKEN_BYTES: usize = 128;
-const MAX_NAME_BYTES: usize = 256;
+/// Maximum length of a name, in bytes.
+pub(crate) const MAX_NAME_BYTES: usize = 256;
 /// Maximum length of an exclusive key, in bytes.
 pub(crate) const MAX_KEY_BYTES: usize = 1024;
 const MAX_PARAMETERS: usize = 256;
@@ -201,14 +202,12 @@ impl Submit {
         if streaming.executors.is_some_and(|executors| executors > MAX_EXECUTORS) {
             return invalid("streaming.executors", &format!("has to be {MAX_EXECUTORS} at most"));
         }
-        if streaming.state.is_some()
-            && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
+        let has_checkpoint = streaming.checkpoint.is_some();
+        if (has_checkpoint || streaming.state.is_some())
+            && (!has_checkpoint || self.exclusive != streaming.checkpoint)
         {
-            // The preparation moves the checkpoint's state, so no other run may use it meanwhile.
-            return invalid(
-                "exclusive",
-                "has to be the checkpoint, where `streaming` says which state is to lie there",
-            );
+            // No two runs may write to a checkpoint, or move its state, at the same time.
+            return invalid("exclusive", "has to be the checkpoint of `streaming`");
         }
         Ok(())
     }
@@ -225,6 +224,14 @@ impl Submit {
             return invalid("parameters", "must not hold the character NUL");
         }
         Ok(())
+    }
+
+    /// Returns the domain of the job.
+    pub fn domain(&self) -> &str {
+        match &self.job {
+            Definition::Inline(canonical) => canonical.job.metadata.domain.as_str(),
+            Definition::Applied(reference) => &reference.domain,
+        }
     }
 
     /// Returns the request to store, once its job is known.
@@ -256,6 +263,11 @@ impl Submit {
 }
 
 impl Request {
+    /// Returns the location of the progress and state of a stream.
+    pub fn checkpoint(&self) -> Option<&str> {
+        self.streaming.as_ref()?.checkpoint.as_deref()
+    }
+
     /// Returns the differences to another request with the same token. The caller and the epoch of its lease may
     /// differ, so that the successor of a caller can repeat a request.
     pub fn differences(&self, other: &Self) -> Vec<String> {

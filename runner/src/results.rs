@@ -117,6 +117,12 @@ impl Results {
         Ok(pieces.boxed())
     }
 
+    /// Returns the number of bytes of the results of all of an execution's attempts, complete or not.
+    pub async fn size(&self, execution: &Id) -> Result<u64, Error> {
+        let files = self.root.list_first(execution.as_str(), MAX_FILES).await?;
+        Ok(files.iter().fold(0, |sum, file| sum.saturating_add(file.size)))
+    }
+
     /// Removes the results of all of an execution's attempts, complete or not.
     pub async fn remove(&self, execution: &Id) -> Result<(), Error> {
         Ok(self.root.remove(execution.as_str()).await?)

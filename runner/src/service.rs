@@ -12,11 +12,10 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
 
-use crate::api::{self, Error, Filter, LogPart, LogRequest, Runner};
+use crate::api::{self, Error, Filter, Holder, LogPart, LogRequest, MAX_POSITION_BYTES, Runner};
 use crate::execution::Id;
 use crate::guarded::{Guarded, Protected};
 use crate::page;
-use crate::request::MAX_KEY_BYTES;
 use crate::results::Format;
 use crate::wire::{self, DefinitionCache};
 
@@ -114,13 +113,13 @@ impl runner_server::Runner for Service {
     async fn holders(&self, request: Request<proto::HoldersRequest>) -> GrpcResult<proto::HoldersResponse> {
         let runner = self.used_by(&request)?;
         let proto::HoldersRequest { after, page_size } = request.into_inner();
-        if after.len() > MAX_KEY_BYTES {
-            return Err(invalid("after", format!("`after` has to be {MAX_KEY_BYTES} bytes at most")));
+        if after.len() > MAX_POSITION_BYTES {
+            return Err(invalid("after", format!("`after` has to be {MAX_POSITION_BYTES} bytes at most")));
         }
         let size = if page_size == 0 { page::MAX_SIZE } else { page_size.min(page::MAX_SIZE) };
         let found = runner.holders(&after, size).await?;
         let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
-        let next = found.last().filter(|_| full).map(|last| last.key.clone()).unwrap_or_default();
+        let next = found.last().filter(|_| full).map(Holder::position).unwrap_or_default();
         Ok(Response::new(proto::HoldersResponse { holders: found.iter().map(wire::holder).collect(), next }))
     }
 

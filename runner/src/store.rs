@@ -6,11 +6,15 @@
 
 mod admit;
 mod bindings;
+mod checkpoints;
 mod claim;
+mod delete;
 mod fence;
 mod lookup;
 mod members;
 mod read;
+mod save;
+mod start;
 mod write;
 
 use std::path::Path;
@@ -28,6 +32,8 @@ use crate::replace::Claim;
 use crate::request::{CanonicalJob, Request};
 use crate::sizing::Measured;
 
+pub use start::Start;
+
 const SCHEMA: Schema = Schema {
     table: "runner_schema",
     migrations: &[
@@ -38,6 +44,7 @@ const SCHEMA: Schema = Schema {
         include_str!("store/schema-5.sql"),
         include_str!("store/schema-6.sql"),
         include_str!("store/schema-7.sql"),
+        include_str!("store/schema-8.sql"),
     ],
 };
 
@@ -66,6 +73,8 @@ pub struct SaveExtras {
     pub clean_at: Option<Timestamp>,
     /// The measurement of the run; none leaves the stored one unchanged.
     pub measured: Option<Measured>,
+    /// Number of bytes of the stored result. None if there is none, or if it was removed.
+    pub result_bytes: Option<u64>,
 }
 
 impl Store {
@@ -116,20 +125,38 @@ impl Store {
     pub async fn submit(&self, new: NewExecution) -> Result<Submitted> {
         match self.write(write::Command::Submit(Box::new(write::Entry::of(new)))).await? {
             write::Reply::Submitted(submitted) => submitted.map(|it| *it),
-            write::Reply::Saved(_) => unreachable!("the reply is that of the command"),
+            write::Reply::Saved(_) | write::Reply::Started(_) => unreachable!("{OTHER_REPLY}"),
         }
     }
 
     /// Replaces the version of an execution that the change was made from, and increments its version. Returns false if
     /// somebody else has changed it meanwhile.
     pub async fn save(&self, record: &mut Record, extras: SaveExtras) -> Result<bool> {
-        match self.write(write::Command::Save(Box::new(write::Save::of(record, &extras)))).await? {
+        match self.write(write::Command::Save(Box::new(save::Save::of(record, &extras)))).await? {
             write::Reply::Saved(saved) => {
                 record.version += u64::from(saved);
                 Ok(saved)
             }
-            write::Reply::Submitted(_) => unreachable!("the reply is that of the command"),
+            write::Reply::Submitted(_) | write::Reply::Started(_) => unreachable!("{OTHER_REPLY}"),
         }
+    }
+
+    /// Saves an execution that gets an attempt, unless as many executions of its domain may have a live one already.
+    pub async fn start(&self, record: &mut Record, extras: SaveExtras, limit: u32) -> Result<Start> {
+        let (save, domain) = (save::Save::of(record, &extras), record.request.domain.clone());
+        let start = Box::new(start::LimitedSave { save, domain, limit });
+        match self.write(write::Command::Start(start)).await? {
+            write::Reply::Started(start) => {
+                record.version += u64::from(start == Start::Stored);
+                Ok(start)
+            }
+            write::Reply::Submitted(_) | write::Reply::Saved(_) => unreachable!("{OTHER_REPLY}"),
+        }
+    }
+
+    /// Returns the number of bytes of all stored results of a domain.
+    pub async fn result_bytes(&self, domain: &str) -> Result<u64> {
+        read::result_bytes(&self.database, domain).await
     }
 
     /// Gives an execution that replaces others its exclusive key, if no other execution has it.
@@ -158,7 +185,7 @@ impl Store {
         read::list(&self.database, filter, before, limit).await
     }
 
-    /// Returns the live executions with keys greater than `after`, in the order of their keys.
+    /// Returns the live executions with keys after a [position](Holder::position), in the order of domains and keys.
     pub async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
         read::holders(&self.database, after, limit).await
     }
@@ -185,7 +212,7 @@ impl Store {
 
     /// Deletes executions that ended before a time and have no data left at a backend. Returns their number.
     pub async fn delete_ended(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        write::delete_ended(&self.database, before, limit).await
+        delete::ended(&self.database, before, limit).await
     }
 
     /// Stores the progress of streams that a Runner owns.
@@ -239,6 +266,9 @@ impl Store {
         members::adopt(&self.database, absent, by).await
     }
 }
+
+/// The message of a panic that can't happen.
+const OTHER_REPLY: &str = "the reply is that of the command";
 
 fn writer_died_error() -> Error {
     Error::Unavailable("the Runner is being stopped; try again".to_owned())

@@ -5,18 +5,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{Method, Request};
+use jiff::Timestamp;
 use quick_cache::sync::Cache;
 use tokio::sync::watch;
 
 use crate::audit::AuditLog;
-use crate::caller::{Caller, hash};
+use crate::caller::{Caller, Recheck, hash};
+use crate::certificate::{Holder, UserField};
 use crate::login::Login;
 use crate::policy::Policy;
+use crate::rejection::Rejection;
 use crate::tokens::Tokens;
-use crate::verifier::{Rejection, Verified, Verifier};
+use crate::verifier::{Verified, Verifier};
 
 /// Maximum number of verified tokens that are cached, and of rejected ones.
 const MAX_CACHED: usize = 10_000;
@@ -49,6 +53,8 @@ impl<T: Clone> Cached<T> {
 #[derive(Clone)]
 pub struct Access {
     verifiers: Vec<Arc<dyn Verifier>>,
+    /// The part of client certificates that names their users, if they are accepted.
+    certificates: Option<UserField>,
     /// Signs in browsers, which can't send a token.
     login: Option<Login>,
     /// The policy for callers who are not unrestricted. Without it, they may do nothing.
@@ -62,8 +68,10 @@ pub struct Access {
 }
 
 /// The credential of a request.
+#[derive(Clone)]
 pub(crate) enum Given {
-    Token(String),
+    Token(Arc<str>),
+    Certificate(Holder),
     /// The session of a browser, with its caller.
     Session(Caller),
 }
@@ -88,7 +96,17 @@ impl Access {
     /// Creates an access for the holders of tokens. Each token is verified by the first verifier that knows its kind.
     pub fn new(verifiers: Vec<Arc<dyn Verifier>>) -> Self {
         let (verified, rejected) = (Arc::new(Cache::new(MAX_CACHED)), Arc::new(Cache::new(MAX_CACHED)));
-        Self { verifiers, login: None, policy: None, audit: None, verified, rejected }
+        Self { verifiers, certificates: None, login: None, policy: None, audit: None, verified, rejected }
+    }
+
+    /// Accepts client certificates that TLS has verified. A call with a token is one of the token's holder.
+    #[must_use]
+    pub fn with_certificates(self, field: UserField) -> Self {
+        Self { certificates: Some(field), ..self }
+    }
+
+    pub(crate) fn certificates(&self) -> Option<UserField> {
+        self.certificates
     }
 
     #[must_use]
@@ -100,6 +118,11 @@ impl Access {
     #[must_use]
     pub fn with_policy(self, policy: watch::Receiver<Arc<Policy>>) -> Self {
         Self { policy: Some(policy), ..self }
+    }
+
+    /// Returns the policy, which changes with its file.
+    pub fn policy(&self) -> Option<&watch::Receiver<Arc<Policy>>> {
+        self.policy.as_ref()
     }
 
     /// Sets the log of decisions.
@@ -116,23 +139,46 @@ impl Access {
         self.login.as_ref()
     }
 
-    /// Returns the credential of a request.
-    pub(crate) fn given<B>(&self, request: &Request<B>) -> Result<Given, Rejection> {
-        match request.headers().get(AUTHORIZATION) {
-            Some(header) => {
+    /// Returns the credential of a request, over a connection with the certificate of this holder.
+    pub(crate) fn given<B>(
+        &self,
+        request: &Request<B>,
+        certificate: Option<&Result<Holder, String>>,
+    ) -> Result<Given, Rejection> {
+        match (request.headers().get(AUTHORIZATION), certificate) {
+            (Some(header), _) => {
                 let token = header.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
                 let token = token.ok_or_else(|| invalid("`authorization` has to be `Bearer <token>`"))?;
-                Ok(Given::Token(token.to_owned()))
+                Ok(Given::Token(token.into()))
             }
-            None => Ok(Given::Session(self.session(request.headers(), is_same_origin(request))?)),
+            (None, Some(holder)) => {
+                let holder = holder.as_ref().map_err(|why| invalid(why))?;
+                // Browsers add certificates to requests of other sites' pages too.
+                if !is_same_site(request) {
+                    return Err(invalid("a certificate is for pages of this server only"));
+                }
+                Ok(Given::Certificate(holder.clone()))
+            }
+            (None, None) => Ok(Given::Session(self.session(request.headers(), is_same_origin(request))?)),
         }
     }
 
-    /// Returns the caller that a credential identifies.
-    pub(crate) async fn caller(&self, given: Given) -> Result<Caller, Rejection> {
+    /// Returns the caller that a credential identifies. A long call can identify it again.
+    pub(crate) async fn caller(&self, given: Given, clock: fn() -> Timestamp) -> Result<Caller, Rejection> {
+        let caller = self.identify(&given, clock).await?;
+        let access = self.clone();
+        let again = move || {
+            let (access, given) = (access.clone(), given.clone());
+            async move { access.identify(&given, clock).await }.boxed()
+        };
+        Ok(caller.with_recheck(Recheck(Arc::new(again))))
+    }
+
+    async fn identify(&self, given: &Given, clock: fn() -> Timestamp) -> Result<Caller, Rejection> {
         let caller = match given {
-            Given::Token(token) => self.holder(&token).await?,
-            Given::Session(caller) => caller,
+            Given::Token(token) => self.holder(token).await?,
+            Given::Certificate(holder) => holder.at(clock()).map_err(Rejection::Invalid)?,
+            Given::Session(caller) => caller.clone(),
         };
         Ok(match &self.policy {
             Some(policy) => caller.with_policy(&policy.borrow()),
@@ -193,17 +239,19 @@ fn invalid(why: &str) -> Rejection {
 /// origin, or used a host name that resolves to this machine (DNS rebinding). A request that may change something
 /// has to name its origin.
 fn is_same_origin<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("-"));
-    let Some(requested_host) = host(request) else { return false };
-    let same = |origin: &str| {
-        let authority = origin.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
-        authority.is_some_and(|authority| authority == requested_host)
-    };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let site = text(&SEC_FETCH_SITE);
-    let site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
-    is_loopback(requested_host.host()) && site && text(&ORIGIN).map_or(is_read, same)
+    is_to_loopback(request) && is_same_site(request) && (is_read || request.headers().contains_key(ORIGIN))
+}
+
+/// Returns false if a browser sends a request for a page of another server.
+fn is_same_site<B>(request: &Request<B>) -> bool {
+    let text = |name: &HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or("-"));
+    let is_of_this_server = |origin: &str| {
+        let authority = origin.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
+        authority.is_some() && authority == host(request)
+    };
+    let site = text(&SEC_FETCH_SITE).is_none_or(|site| matches!(site, "same-origin" | "none"));
+    site && text(&ORIGIN).is_none_or(is_of_this_server)
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -229,16 +277,14 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
     use crate::tokens::Token;
 
     /// Returns true if a request is identified as one of `ada`.
     fn is_ada(access: &Access, request: &Request<()>) -> bool {
-        let caller = access
-            .given(request)
-            .and_then(|given| access.caller(given).now_or_never().expect("nothing is waited for"));
+        let caller = access.given(request, None).and_then(|given| {
+            access.caller(given, crate::clock).now_or_never().expect("nothing is waited for")
+        });
         caller.is_ok_and(|caller| &*caller.name == "ada")
     }
 

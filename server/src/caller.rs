@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
 
 use crate::audit::{Act, Audit, AuditEntry};
 use crate::policy::{Decision, Policy, Resource, Role, Rule, Visible};
+use crate::rejection::Rejection;
 
 /// The caller of a request, stored as an extension of the request.
 #[derive(Debug, Clone)]
@@ -19,6 +22,23 @@ pub struct Caller {
     policy: Option<Arc<Policy>>,
     /// None if decisions about the caller are not recorded.
     audit: Option<Audit>,
+    /// None for callers whose credential does not end.
+    recheck: Option<Recheck>,
+}
+
+/// Interval at which a long call checks that its caller still may make it.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Identifies the caller of a call again, with the current policy.
+#[derive(Clone)]
+pub(crate) struct Recheck(
+    pub(crate) Arc<dyn Fn() -> BoxFuture<'static, Result<Caller, Rejection>> + Send + Sync>,
+);
+
+impl fmt::Debug for Recheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recheck")
+    }
 }
 
 impl Eq for Caller {}
@@ -78,12 +98,14 @@ impl Caller {
     /// Creates a caller who may do what a policy allows, and nothing without one.
     pub fn new(name: &str, groups: Vec<String>, credential: Credential) -> Self {
         let policy = Some(Arc::default());
-        Self { name: name.into(), groups: groups.into(), credential, policy, audit: None }
+        let (name, groups) = (name.into(), groups.into());
+        Self { name, groups, credential, policy, audit: None, recheck: None }
     }
 
     /// Creates a caller who may do everything.
     pub fn unrestricted(name: &str, credential: Credential) -> Self {
-        Self { name: name.into(), groups: Arc::new([]), credential, policy: None, audit: None }
+        let (name, groups) = (name.into(), Arc::new([]));
+        Self { name, groups, credential, policy: None, audit: None, recheck: None }
     }
 
     /// Returns the caller with the rights that a policy gives. An unrestricted caller stays so.
@@ -116,6 +138,29 @@ impl Caller {
     #[must_use]
     pub(crate) fn with_audit(self, audit: Option<Audit>) -> Self {
         Self { audit, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_recheck(self, recheck: Recheck) -> Self {
+        Self { recheck: Some(recheck), ..self }
+    }
+
+    /// Waits until the caller may not do any more what needs a role, and returns the reason: the credential has expired
+    /// or was revoked, or the policy has changed. If that can't be determined, it goes on waiting.
+    pub async fn lost(self, needed: Role, resource: Resource<'_>) -> String {
+        let Some(Recheck(identify)) = &self.recheck else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(RECHECK_INTERVAL).await;
+            match identify().await {
+                Ok(caller) => {
+                    if let Err(denied) = caller.check(needed, resource) {
+                        return denied.message(&caller, needed, resource);
+                    }
+                }
+                Err(Rejection::Invalid(why)) => return why,
+                Err(Rejection::Unavailable(_)) => {}
+            }
+        }
     }
 
     /// Decides if the caller may do something. A decision about a change, or a refusal, is recorded first.

@@ -4,6 +4,7 @@
 
 mod bearer;
 mod renewal;
+mod tls;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,25 +14,24 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, TimeoutExpired};
 
-pub use bearer::Bearer;
+pub use bearer::{Bearer, TokenSource};
 pub use renewal::Renewal;
+pub use tls::{Identity, TlsFiles};
 
-use crate::error::ServiceError;
+use crate::error::{ServiceError, retry_delay};
 
 /// Address, credentials and timeouts of a client.
 #[derive(Clone)]
 pub struct Options {
     /// `https://dcp.example.com:7420`; `http://` on a trusted network; `unix:///path` for a Unix socket.
     pub url: String,
-    /// Empty if the service needs no token.
-    pub token: String,
+    pub token: TokenSource,
     /// Returns newer tokens, for clients that may live longer than the first one.
     pub renewal: Option<Renewal>,
-    /// PEM of a certificate authority that is not among the system's.
-    pub ca: Option<Vec<u8>>,
+    pub tls: TlsFiles,
     /// Time to retry while the server can't be reached; zero for a single attempt.
     pub retry_for: Duration,
     /// Timeout of one attempt.
@@ -39,9 +39,10 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
+    pub fn new(url: impl Into<String>, token: impl Into<TokenSource>) -> Self {
         let (retry_for, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
-        Self { url: url.into(), token: token.into(), renewal: None, ca: None, retry_for, deadline }
+        let (renewal, tls) = (None, TlsFiles::default());
+        Self { url: url.into(), token: token.into(), renewal, tls, retry_for, deadline }
     }
 }
 
@@ -97,30 +98,30 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 impl Client {
     pub fn new(options: Options, service: Service) -> Result<Self, CallError> {
-        let Options { url, token, renewal, ca, retry_for, deadline } = options;
+        let Options { url, token, renewal, tls, retry_for, deadline } = options;
         let name = service.name;
         let unusable =
             |why: String| CallError::Invalid(format!("`{url}` can't be the address of a {name}: {why}"));
         let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(error.to_string()))?;
-        let mut endpoint = endpoint
+        let endpoint = endpoint
             .connect_timeout(if retry_for.is_zero() { CONNECT_TIMEOUT } else { retry_for })
             .timeout(deadline)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        match endpoint.uri().scheme_str() {
+        let channel = match endpoint.uri().scheme_str() {
             // A Unix socket needs no TLS: only this machine can use it, and a certificate can't name a path.
-            _ if url.starts_with(UNIX) => {}
+            _ if url.starts_with(UNIX) => endpoint.connect_lazy(),
             _ if url.starts_with("unix:") => return Err(unusable("write `unix:///path`".to_owned())),
             Some("https") => {
-                let tls = ClientTlsConfig::new().with_native_roots();
-                let tls = ca.iter().fold(tls, |tls, ca| tls.ca_certificate(Certificate::from_pem(ca)));
-                endpoint = endpoint.tls_config(tls).map_err(|error| unusable(root_cause(&error)))?;
+                // The files are read for each connection. This finds an error before the first call.
+                tls.config().map_err(|error| CallError::Invalid(error.to_string()))?;
+                endpoint.connect_with_connector_lazy(tls::Connector::new(tls))
             }
-            Some("http") => {}
+            Some("http") => endpoint.connect_lazy(),
             _ => return Err(unusable("write `https://host:port`".to_owned())),
-        }
-        let bearer = Bearer::new(&token)?;
-        let channel = InterceptedService::new(endpoint.connect_lazy(), bearer.clone());
+        };
+        let bearer = Bearer::new(token)?;
+        let channel = InterceptedService::new(channel, bearer.clone());
         Ok(Self { channel, bearer, renewal, service, url: url.into(), retry_for, deadline })
     }
 
@@ -139,7 +140,7 @@ impl Client {
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
-    /// Makes a call. While the service can't be reached, retries for at most [`Options::retry_for`].
+    /// Makes a call. While the service can't be reached, or asks to wait, retries for at most [`Options::retry_for`].
     pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Status>> + Send,
@@ -157,7 +158,12 @@ impl Client {
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(status) if is_transient(&status) && Instant::now() + pause < end => sleep(pause).await,
-                Err(status) => return Err(self.call_error(&status)),
+                Err(status) => match retry_delay(&status).map(|delay| delay.max(pause)) {
+                    Some(delay) if delay < end.saturating_duration_since(Instant::now()) => {
+                        sleep(delay).await;
+                    }
+                    _ => return Err(self.call_error(&status)),
+                },
             }
             pause = (pause * 2).min(MAX_BACKOFF);
         }

@@ -12,22 +12,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::geteuid;
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::ServiceBuilder;
 
 use crate::caller::{Caller, Credential};
+use crate::certificate::{Holder, UserField};
 use crate::layers::{Authentication, Stack};
+use crate::tls::Tls;
 use crate::usage::{Peers, Usage};
-use crate::{Error, Limits, Listeners};
+use crate::{Limits, Listeners};
 
 /// Limits of one connection: concurrent calls, and bytes of a request's head.
 const MAX_CONCURRENT_STREAMS: u32 = 64;
@@ -40,46 +39,13 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Pause of accepting after the system had no resources for a connection.
 const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// A certificate with its chain, and its key, as PEM.
-#[derive(Clone)]
-pub struct Tls {
-    pub certificate: Vec<u8>,
-    pub key: Vec<u8>,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
-    }
-}
-
-impl Tls {
-    /// Builds the TLS configuration. Errors do not quote the files, as these hold a key.
-    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, Error> {
-        let tls_error = |what: &str| Error::Tls(what.to_owned());
-        let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|_| tls_error("the certificate is damaged"))?;
-        if chain.is_empty() {
-            return Err(tls_error("there is no certificate in the file"));
-        }
-        let key =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| tls_error("there is no key in its file"))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| tls_error(&error.to_string()))?;
-        let config = config.with_no_client_auth().with_single_cert(chain, key);
-        let mut config = config.map_err(|error| tls_error(&error.to_string()))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
-    }
-}
-
 /// The context that each connection gets.
 #[derive(Clone)]
 pub(crate) struct ConnectionHandler {
     pub(crate) stack: Stack,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Tls>,
+    /// The part of client certificates that names their users, if they are accepted.
+    pub(crate) certificates: Option<UserField>,
     /// Maximum time until the first admitted call, and for the head of each request.
     pub(crate) head: Duration,
     /// Maximum time without an admitted call.
@@ -168,16 +134,18 @@ impl ConnectionHandler {
     async fn serve_tcp(self, stream: TcpStream) {
         // Without `TCP_NODELAY`, small responses are delayed. If it can't be set, they still arrive.
         let _ = stream.set_nodelay(true);
-        let authentication = Authentication::Token { peer: stream.peer_addr().ok().map(|peer| peer.ip()) };
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
         let deadline = Instant::now() + self.head;
-        match self.tls.clone() {
-            None => self.serve_http(stream, authentication, deadline).await,
-            Some(tls) => {
-                if let Ok(Ok(stream)) = timeout_at(deadline, tls.accept(stream)).await {
-                    self.serve_http(stream, authentication, deadline).await;
-                }
-            }
-        }
+        let Some(tls) = self.tls.clone() else {
+            let authentication = Authentication::Remote { peer, certificate: None };
+            return self.serve_http(stream, authentication, None, deadline).await;
+        };
+        let Ok(Ok(stream)) = timeout_at(deadline, tls.acceptor().accept(stream)).await else { return };
+        let certificate = self.certificates.and_then(|field| holder(&stream, field));
+        // A certificate may be one that a new configuration does not accept.
+        let ends_with = certificate.is_some().then_some(tls);
+        let authentication = Authentication::Remote { peer, certificate };
+        self.serve_http(stream, authentication, ends_with, deadline).await;
     }
 
     /// Serves a process of this user or of root. The socket's mode restricts access to these; this checks it
@@ -187,15 +155,17 @@ impl ConnectionHandler {
         if stream.peer_cred().is_ok_and(is_owner) {
             let deadline = Instant::now() + self.head;
             let caller = Caller::unrestricted(&name, Credential::Process);
-            self.serve_http(stream, Authentication::PeerCredentials(caller), deadline).await;
+            self.serve_http(stream, Authentication::PeerCredentials(caller), None, deadline).await;
         }
     }
 
-    /// Answers calls until the peer closes the connection, the server stops, or no call was admitted in time.
+    /// Answers calls until the peer closes the connection, the server stops, no call was admitted in time, or the TLS
+    /// configuration `ends_with` changes.
     async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         authentication: Authentication,
+        mut ends_with: Option<Tls>,
         deadline: Instant,
     ) {
         let Self { stack, head, idle, mut stopped, .. } = self;
@@ -225,6 +195,10 @@ impl ConnectionHandler {
                         idle_timer.as_mut().reset(Instant::now() + CLOSE_GRACE);
                     }
                 },
+                () = tls_changed(&mut ends_with), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
                 // A dropped sender means stop, too.
                 _ = stopped.changed(), if !stopping => {
                     stopping = true;
@@ -232,6 +206,20 @@ impl ConnectionHandler {
                 }
             }
         }
+    }
+}
+
+/// Returns the holder of the client certificate of a connection, if there is one.
+fn holder(stream: &TlsStream<TcpStream>, field: UserField) -> Option<Arc<Result<Holder, String>>> {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates()?.first()?;
+    Some(Arc::new(Holder::of(certificate, field)))
+}
+
+async fn tls_changed(tls: &mut Option<Tls>) {
+    match tls {
+        Some(tls) => tls.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// An error for callers. Over gRPC it is a status with a `google.rpc.ErrorInfo`, over REST the object of
-/// [`ServiceError::to_json`].
+/// [`ServiceError::to_json`]. The time to wait is a `google.rpc.RetryInfo`, or the header `retry-after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceError {
     pub code: Code,
@@ -26,12 +27,15 @@ pub struct ServiceError {
     pub message: String,
     /// Details for programs, such as the `field` that is wrong.
     pub metadata: BTreeMap<String, String>,
+    /// The time after which a retry may succeed, if it is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl ServiceError {
     pub fn new(code: Code, domain: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         let (domain, reason) = (Cow::Borrowed(domain), Cow::Borrowed(reason));
-        Self { code, http_code: None, domain, reason, message: message.into(), metadata: BTreeMap::new() }
+        let (message, metadata) = (message.into(), BTreeMap::new());
+        Self { code, http_code: None, domain, reason, message, metadata, retry_after: None }
     }
 
     /// Creates the error of a request whose `field` is wrong.
@@ -45,6 +49,12 @@ impl ServiceError {
         let mut error = self;
         error.metadata.insert(key.into(), value.into());
         error
+    }
+
+    /// Sets the time after which a retry may succeed.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
     }
 
     /// Replaces the HTTP status code.
@@ -63,6 +73,7 @@ impl ServiceError {
             reason: info.reason.into(),
             message: status.message().to_owned(),
             metadata: info.metadata.into_iter().collect(),
+            retry_after: retry_delay(status),
         })
     }
 
@@ -91,9 +102,12 @@ impl ServiceError {
 
 impl From<ServiceError> for Status {
     fn from(error: ServiceError) -> Self {
-        let ServiceError { code, http_code: _, domain, reason, message, metadata } = error;
+        let ServiceError { code, http_code: _, domain, reason, message, metadata, retry_after } = error;
         let metadata: HashMap<_, _> = metadata.into_iter().collect();
-        let details = ErrorDetails::with_error_info(reason, domain, metadata);
+        let mut details = ErrorDetails::with_error_info(reason, domain, metadata);
+        if retry_after.is_some() {
+            details.set_retry_info(retry_after);
+        }
         Status::with_error_details(code, message, details)
     }
 }
@@ -106,8 +120,21 @@ impl IntoResponse for ServiceError {
         if self.http_code() == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        if let Some(retry_after) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(retry_after)));
+        }
         response
     }
+}
+
+/// Returns whole seconds, rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Returns the time after which a service expects a retry, if its status has one.
+pub(crate) fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 fn name(code: Code) -> &'static str {
@@ -170,6 +197,17 @@ mod tests {
         let too_large = error.with_http_code(StatusCode::PAYLOAD_TOO_LARGE);
         assert_eq!(too_large.to_json()["error"]["code"], 413);
         assert_eq!(too_large.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[test]
+    fn time_of_a_retry_is_sent_over_grpc_and_rest() {
+        let error = ServiceError::new(Code::ResourceExhausted, "test.v1", "EXHAUSTED", "too many");
+        assert_eq!(error.clone().into_response().headers().get(RETRY_AFTER), None);
+        for (millis, header) in [(1, "1"), (1000, "1"), (1001, "2")] {
+            let error = error.clone().with_retry_after(Some(Duration::from_millis(millis)));
+            assert_eq!(ServiceError::read(&error.clone().into(), "test.v1"), Some(error.clone()));
+            assert_eq!(error.into_response().headers()[RETRY_AFTER], header);
+        }
     }
 
     #[test]

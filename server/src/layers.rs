@@ -4,6 +4,7 @@
 //!
 //! | layer | task |
 //! | --- | --- |
+//! | [`security_headers::require_tls`] | over TLS, tells browsers to use only TLS for this host |
 //! | [`target`] | determines the interface and the service of the call, for all layers below |
 //! | [`pages`] | answers `/`, `/healthz` and `/readyz` without a token and without an entry in the log |
 //! | [`public`] | answers health, reflection and other public services without a token and without an entry in the log |
@@ -13,7 +14,7 @@
 //! | [`permits`] | takes a permit until the response is sent, or rejects the call |
 //! | [`log::note_caller`] | gives the log the name of the caller of an admitted call |
 //! | [`timeout`] | ends the call if its response does not begin in time |
-//! | [`security_headers`] | adds headers for browsers to responses of the REST router |
+//! | [`security_headers::add`] | adds headers for browsers to responses of the REST router |
 //!
 //! Each layer below `target` that rejects a call answers in the form of the call's interface.
 
@@ -65,7 +66,8 @@ pub(crate) fn stack(services: Services, public: Routes, options: &Options, port:
     let pages = Pages { ready, serves_rest: rest.is_some() };
     let public = PublicRoutes::new(public, public_names, limits);
     let log = CallLog { log: log.clone(), clock: *clock };
-    let login = LoginPage::new(access.as_ref(), port, tls.is_some());
+    let is_tls = tls.is_some();
+    let login = LoginPage::new(access.as_ref(), port, is_tls);
     let identifier = Identifier { access: access.clone(), clock: *clock };
     let permits = Permits::new(limits, streaming_suffixes);
     let grpc = grpc.prepare().into_axum_router();
@@ -73,6 +75,7 @@ pub(crate) fn stack(services: Services, public: Routes, options: &Options, port:
     let rest = rest.unwrap_or_default().layer(MapResponseLayer::new(security_headers::add));
 
     let stack = ServiceBuilder::new()
+        .option_layer(is_tls.then(|| MapResponseLayer::new(security_headers::require_tls)))
         .map_request(move |request| target::add(request, &names))
         .layer(from_fn_with_state(pages, pages::serve))
         .layer(from_fn_with_state(public, public::serve))

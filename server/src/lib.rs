@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod caller;
+mod certificate;
 pub mod client;
 mod connection;
 mod error;
@@ -16,8 +17,10 @@ mod log;
 mod login;
 mod offload;
 mod ready;
+mod rejection;
 pub mod rest;
 mod services;
+mod tls;
 mod tokens;
 mod usage;
 mod verifier;
@@ -29,20 +32,21 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 pub use access::Access;
 pub use audit::{Act, AuditEntry, AuditLog};
 pub use caller::{Caller, Credential, Denied};
-pub use connection::Tls;
+pub use certificate::{PREFIX as CERTIFICATE_PREFIX, UserField};
 pub use dcp_model::policy;
 pub use error::ServiceError;
 pub use log::{Call, CallNotes, Log};
 pub use login::{Login, generate_secret};
 pub use offload::offload;
+pub use rejection::Rejection;
 pub use services::Services;
+pub use tls::{Pem, Tls, TlsFiles};
 pub use tokens::{Token, Tokens};
-pub use verifier::{Rejection, Verified, Verifier};
+pub use verifier::{Verified, Verifier};
 
 use connection::ConnectionHandler;
 use health::Health;
@@ -141,7 +145,7 @@ pub enum Error {
     Tokens(String),
     #[error("without tokens, nobody can call at {0}: give tokens")]
     NoTokens(SocketAddr),
-    #[error("the TLS certificate or its key can't be used: {0}; both must be PEM, and belong together")]
+    #[error("the TLS certificate or its key can't be used: {0}; both have to be PEM, and belong together")]
     Tls(String),
     #[error("the reflection service can't be made: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -161,13 +165,13 @@ pub async fn serve(
     if let (Some(address), None) = (address, &options.access) {
         return Err(Error::NoTokens(address));
     }
-    let tls = options.tls.as_ref().map(Tls::config).transpose()?.map(TlsAcceptor::from);
     let (health, public_routes) = Health::start(&services).await?;
     let port = address.map_or(0, |address| address.port());
     let (stopping, stopped) = watch::channel(());
     let handler = ConnectionHandler {
         stack: layers::stack(services, public_routes, &options, port),
-        tls,
+        tls: options.tls.clone(),
+        certificates: options.access.as_ref().and_then(Access::certificates),
         head: options.limits.head_timeout,
         idle: options.limits.idle_timeout,
         stopped,

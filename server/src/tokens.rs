@@ -9,7 +9,8 @@ use tonic::async_trait;
 
 use crate::Error;
 use crate::caller::{Caller, Credential, hash};
-use crate::verifier::{Rejection, Verified, Verifier};
+use crate::rejection::Rejection;
+use crate::verifier::{Verified, Verifier};
 
 /// Shorter tokens can be guessed.
 const MIN_TOKEN_LENGTH: usize = 16;

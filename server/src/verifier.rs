@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::async_trait;
 
 use crate::caller::Caller;
+use crate::rejection::Rejection;
 
 /// Knows the tokens of one kind.
 #[async_trait]
@@ -20,13 +21,4 @@ pub struct Verified {
     pub caller: Caller,
     /// Time for which the token need not be verified again.
     pub lifetime: Duration,
-}
-
-/// The reason why a token does not identify a caller. Messages do not quote the token.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    /// The token is wrong, and stays so.
-    Invalid(String),
-    /// The token can't be verified now, as when a provider can't be reached.
-    Unavailable(String),
 }

@@ -50,7 +50,7 @@ impl Times {
     }
 
     /// Measures a call that is repeated for `time`.
-    pub(super) async fn measure(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
+    pub(crate) async fn measure(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
         let (begun, mut seconds) = (Instant::now(), Vec::new());
         while seconds.is_empty() || begun.elapsed() < time {
             let start = Instant::now();

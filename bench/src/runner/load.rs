@@ -18,13 +18,13 @@ const DOMAINS: usize = 10;
 const NAMES: usize = 10;
 
 /// Jobs, and a counter that makes each submit unique.
-pub(super) struct Load {
+pub(crate) struct Load {
     jobs: Vec<Arc<CanonicalJob>>,
     next: AtomicU64,
 }
 
 impl Load {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let job = dcp_tests::job(&format!("  job:\n    sql:\n      query: |\n{}", query()));
         let each = |number: usize| {
             let mut job = job.clone();
@@ -40,7 +40,7 @@ impl Load {
         &self.jobs
     }
 
-    pub(super) fn submit(&self) -> Submit {
+    pub(crate) fn submit(&self) -> Submit {
         self.next().0
     }
 

@@ -24,15 +24,20 @@ use super::{Result, now, open};
 
 const TOKEN: &str = "0123456789abcdef-benchmark";
 
-/// Serves a Runner until standard input ends. Prints its address first.
-pub async fn serve(database: &str) -> Result<()> {
+/// Starts a Runner whose executions stay queued.
+pub(crate) async fn runner_without_capacity(database: &str) -> Result<InProcessRunner> {
     let backend = Backend { compute: Arc::new(FullBackend), slots: Some(0) };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], now);
     // Executions stay queued here, so that their number must not be limited.
     options.max_queued = usize::MAX;
     // Only a SQLite store uses the locks; the Runner ignores the folder for PostgreSQL.
     options.lock_folder = Path::new(database).parent().map(|folder| folder.join("locks"));
-    let runner = InProcessRunner::start(open(database).await?, options).await?;
+    Ok(InProcessRunner::start(open(database).await?, options).await?)
+}
+
+/// Serves a Runner until standard input ends. Prints its address first.
+pub async fn serve(database: &str) -> Result<()> {
+    let runner = runner_without_capacity(database).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut out = std::io::stdout();
     writeln!(out, "http://{}", listener.local_addr()?)?;

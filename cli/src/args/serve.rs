@@ -53,7 +53,8 @@ pub(crate) struct Up {
 /// Limits of a Runner's queue.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Queues {
-    /// Maximum number of queued executions of one domain; further submits are rejected
+    /// Maximum number of queued executions of one domain, unless the policy has a limit `queued` for it; further submits
+    /// are rejected
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_queued_per_domain: u32,
 }

@@ -38,6 +38,10 @@ pub(super) fn run(
     let selection = Selection { paths: paths.clone(), target: target.clone() };
     match plan::plan(&home, &selection, select, None, console)? {
         Some(planned) => {
+            if let Some(message) = planned.hidden.message(&planned.plan.scope) {
+                let help = "name the workloads that are yours: --select 'DOMAIN/*'";
+                return Err(Failure::new(format!("{message}; nothing was applied")).help(help));
+            }
             confirm_and_apply(ApplyCommand::Apply, &planned.plan, &planned.control, consent, console)
         }
         None => Ok(Verdict::Errors),

@@ -35,9 +35,11 @@ pub(super) fn run(
         }
         Format::Text => {
             let look = console.out.look;
-            writeln!(console.out, "{}", look.paint(DIM, header()))?;
+            let names = all.iter().map(|applied| sanitize(&applied.by).width()).max().unwrap_or_default();
+            let by = names.clamp(MIN_BY, MAX_BY);
+            writeln!(console.out, "{}", look.paint(DIM, header(by)))?;
             for applied in &all {
-                let lines = lines(applied, look);
+                let lines = lines(applied, by, look);
                 writeln!(console.out, "{lines}")?;
             }
         }
@@ -46,24 +48,26 @@ pub(super) fn run(
 }
 
 /// The widths of the columns of names and of abbreviated commits.
-const BY: usize = 14;
+const MIN_BY: usize = 14;
+const MAX_BY: usize = 26;
 const COMMIT: usize = 8;
 
-fn header() -> String {
-    format!("{:>6}  {:19}  {:BY$}  {:COMMIT$}  CHANGES", "SERIAL", "APPLIED (UTC)", "BY", "COMMIT")
+/// Returns the header of a table whose names have a width.
+fn header(by: usize) -> String {
+    format!("{:>6}  {:19}  {:by$}  {:COMMIT$}  CHANGES", "SERIAL", "APPLIED (UTC)", "BY", "COMMIT")
 }
 
 /// Formats a commit, on as many lines as its changes need.
-fn lines(applied: &Applied, look: Look) -> String {
+fn lines(applied: &Applied, by_width: usize, look: Look) -> String {
     let Applied { serial, by, at, commit, counts, .. } = applied;
     let commit = commit.as_deref().unwrap_or_default().chars().take(COMMIT).collect::<String>();
     let at = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let serial = look.paint(BOLD, format!("{serial:>6}"));
     let commit = look.paint(DIM, format!("{:COMMIT$}", sanitize(&commit)));
-    let by = cut(&sanitize(by), BY);
-    let space = " ".repeat(BY.saturating_sub(by.width()));
+    let by = cut(&sanitize(by), by_width);
+    let space = " ".repeat(by_width.saturating_sub(by.width()));
     let begin = format!("{serial}  {at}  {by}{space}  {commit}  ");
-    let indent = header().chars().count() - "CHANGES".len();
+    let indent = header(by_width).chars().count() - "CHANGES".len();
     let changes = counts.iter().map(|(action, count)| format!("{count} {}", action.name()));
     let changes = wrapped(changes, look.width.saturating_sub(indent));
     format!("{begin}{}", changes.join(&format!("\n{}", " ".repeat(indent))))
@@ -102,12 +106,14 @@ mod tests {
             counts: Action::ALL.into_iter().map(|action| (action, 12_345)).collect(),
         };
         let look = Look { color: false, width: 80, terminal: true, animated: false };
-        let lines = lines(&applied, look);
+        let wide = super::lines(&applied, MAX_BY, look);
+        assert!(wide.lines().all(|line| line.width() <= 80), "{wide}");
+        let lines = lines(&applied, MIN_BY, look);
         assert!(lines.lines().all(|line| line.width() <= 80), "{lines}");
         assert_eq!(lines.split_whitespace().filter(|word| *word == "12345").count(), Action::ALL.len());
         let none =
             Applied { commit: None, counts: [(Action::Create, 1)].into(), by: "ada".to_owned(), ..applied };
         let expected = "123456  1970-01-01 00:00:00  ada                       1 create";
-        assert_eq!(super::lines(&none, look), expected);
+        assert_eq!(super::lines(&none, MIN_BY, look), expected);
     }
 }

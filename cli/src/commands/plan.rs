@@ -1,5 +1,6 @@
 //! `dcp plan`
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -7,8 +8,9 @@ use std::path::Path;
 use dcp_compiler::compile::Goal;
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
+use dcp_model::primitive::Primitive;
 use dcp_reconciler::plan::{Comparison, Context, Inclusion, Plan, SourceLocation, compare};
-use dcp_reconciler::state::State;
+use dcp_reconciler::state::{Scope, State};
 use dcp_workspace::cache::{self, Cache, CachedFiles};
 use dcp_workspace::git;
 use dcp_workspace::load::Entry;
@@ -20,9 +22,9 @@ use crate::args::{self, PlanFormat};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::jobs;
-use crate::out::{Console, Look};
+use crate::out::{Console, Look, NOTE};
 use crate::progress::ReadProgress;
-use crate::render::{self, Report};
+use crate::render::{self, Report, titled};
 use crate::select;
 use crate::write;
 
@@ -37,6 +39,9 @@ pub(super) fn run(
         return Ok(Verdict::Errors);
     };
     let plan = &planned.plan;
+    if let Some(message) = planned.hidden.message(&plan.scope).filter(|_| !console.quiet) {
+        writeln!(console.err, "{}", titled(0, "note:", NOTE, &message, console.err.look))?;
+    }
     if let Some(path) = out {
         write::replace_private(path, plan.save().as_bytes())
             .map_err(|error| Failure::at(path, "written", &error))?;
@@ -71,6 +76,7 @@ pub(super) fn show(plan: &Plan, look: Look, console: &mut Console) -> Result<(),
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) control: Control,
+    pub(super) hidden: Hidden,
 }
 
 /// Compiles the manifests, and compares them with the applied state. Errors of the manifests are printed, and
@@ -107,9 +113,11 @@ pub(super) fn plan(
     let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
     select::add_group_members(&mut selected, primitives, &state, &control)?;
     let inclusion = |domain: &str, name: &str| match select::inclusion(&selected, domain, name) {
+        _ if !state.shows(domain) => Inclusion::Excluded,
         Inclusion::Compared if known.has(domain, name) => Inclusion::Unchanged,
         inclusion => inclusion,
     };
+    let hidden = Hidden::new(primitives, &state, &selected);
     let comparison = ManuallyDrop::new(compare(primitives, &state, inclusion));
     select::check(&selected, primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
@@ -119,7 +127,7 @@ pub(super) fn plan(
             None => cache.store_stamps(&home.tree, &known),
         }
     }
-    Ok(Some(Planned { plan, control }))
+    Ok(Some(Planned { plan, control, hidden }))
 }
 
 type Opened = Result<(Control, State), Failure>;
@@ -171,6 +179,35 @@ fn compile(
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
     Ok(outcome)
+}
+
+/// Workloads that were selected, and are not planned, as the caller may not read what is applied of them.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    count: usize,
+    domains: BTreeSet<String>,
+}
+
+impl Hidden {
+    fn new(primitives: &[Primitive], state: &State, selection: &Selection) -> Self {
+        let hidden = primitives.iter().map(|it| &it.address).filter(|address| {
+            !state.shows(&address.domain) && selection.contains(&address.domain, &address.name)
+        });
+        let workloads: BTreeSet<(&str, &str)> = hidden.map(|it| (&*it.domain, &*it.name)).collect();
+        let domains = workloads.iter().map(|(domain, _)| (*domain).to_owned()).collect();
+        Self { count: workloads.len(), domains }
+    }
+
+    /// Returns what is not planned, and why; none if everything is.
+    pub(super) fn message(&self, scope: &Scope) -> Option<String> {
+        let domains: Vec<String> = self.domains.iter().map(|domain| format!("`{domain}`")).collect();
+        let count = match self.count {
+            0 => return None,
+            1 => "1 workload is".to_owned(),
+            count => format!("{count} workloads are"),
+        };
+        Some(format!("{count} not planned, as you have no role in `{scope}` for {}", domains.join(", ")))
+    }
 }
 
 /// Creates a plan from a comparison, and adds the state of the running jobs that it changes.

@@ -3,10 +3,9 @@
 mod gateway;
 mod runner;
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +18,15 @@ use dcp_reconciler::service;
 use dcp_runner::api::Runner;
 use dcp_runner::store::Store;
 use dcp_server::rest::Api;
-use dcp_server::{Access, Call, Listeners, Log, Login, Options, Services, Tls, Token, Tokens, Unix};
+use dcp_server::{
+    Access, Call, Listeners, Log, Login, Options, Services, Tls, TlsFiles, Token, Tokens, Unix,
+};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::args::{self, Format, Part, ServeControl, ServeReconciler, Served};
+use crate::control::{ALLOW_HTTP, allows_http};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
@@ -46,9 +48,8 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, policy, runner, served } = args;
     let mut options = options(served, console)?;
     block_on(async {
-        let (access, entry) =
-            access(*listen, policy.as_deref(), database, Path::new("."), served, console).await?;
-        options.access = Some(access);
+        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
+        let entry = accepted.set(&mut options, database, Path::new("."), console).await?;
         let executions = match runner {
             Some(url) => Executions::Runner(Arc::new(remote_runner(url)?)),
             None => Executions::Unreachable("the control plane was started without `--runner`".to_owned()),
@@ -204,35 +205,95 @@ pub(super) struct Entry {
     providers: Vec<Provider>,
 }
 
-/// Returns the access to an address, and the ways to get credentials. Without a policy there is one token, which the
-/// project's own commands read from a file, and which may do everything.
-pub(super) async fn access(
-    listen: SocketAddr,
-    policy: Option<&Path>,
-    database: &str,
-    root: &Path,
-    served: &Served,
-    console: &mut Console,
-) -> Result<(Access, Entry), Failure> {
-    if let Some(path) = policy {
-        let Opened { policy, mut verifiers, providers } = crate::policy::open(path, console).await?;
+/// The callers that a service accepts over TCP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Accepted<'a> {
+    pub(super) listen: SocketAddr,
+    pub(super) policy: Option<&'a Path>,
+    pub(super) served: &'a Served,
+}
+
+impl Accepted<'_> {
+    /// Sets access and TLS of a service, and returns the ways to get credentials. Without a policy there is one token,
+    /// which the project's own commands read from a file, and which may do everything.
+    pub(super) async fn set(
+        self,
+        options: &mut Options,
+        database: &str,
+        root: &Path,
+        console: &mut Console,
+    ) -> Result<Entry, Failure> {
+        let Self { policy, served, .. } = self;
+        let Some(path) = policy else {
+            self.require_loopback()?;
+            let name = crate::control::user_name();
+            let (login, code) = Login::new(&name);
+            let tokens = Tokens::new(&[Token { name, token: private::token(root)? }]);
+            let access = Access::from(tokens.map_err(|error| failed(&error))?);
+            options.access = Some(access.with_login(login));
+            options.tls = self.tls(None)?;
+            return Ok(Entry { code: Some(code), providers: Vec::new() });
+        };
+        self.require_tls()?;
+        let Opened { policy, mut verifiers, certificates, providers } =
+            crate::policy::open(path, console).await?;
         let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
         verifiers.insert(0, Arc::new(tokens));
         let audit = open_audit(database).await?;
         let audit = crate::audit::open(audit, served.keep_audit, served.audit_log.as_deref())?;
         let access = Access::new(verifiers).with_policy(policy).with_audit_log(audit);
-        return Ok((access, Entry { code: None, providers }));
+        options.access = Some(match &certificates {
+            Some(certificates) => access.with_certificates(certificates.user),
+            None => access,
+        });
+        options.tls = self.tls(certificates.map(|it| it.authorities))?;
+        Ok(Entry { code: None, providers })
     }
-    if !listen.ip().to_canonical().is_loopback() {
+
+    fn require_loopback(self) -> Result<(), Failure> {
+        if self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let listen = self.listen;
         let message =
             format!("without `--policy`, dcp listens at a loopback address only, and {listen} is none");
-        return Err(Failure::usage(message).help("give `--policy FILE`, or listen at 127.0.0.1"));
+        Err(Failure::usage(message).help("give `--policy FILE`, or listen at 127.0.0.1"))
     }
-    let name = crate::control::user_name();
-    let (login, code) = Login::new(&name);
-    let tokens = Tokens::new(&[Token { name, token: private::token(root)? }]);
-    let access = Access::from(tokens.map_err(|error| failed(&error))?);
-    Ok((access.with_login(login), Entry { code: Some(code), providers: Vec::new() }))
+
+    /// Rejects an address where others can read the traffic.
+    fn require_tls(self) -> Result<(), Failure> {
+        let Self { listen, served, .. } = self;
+        if served.certificate.is_some() || listen.ip().to_canonical().is_loopback() || allows_http() {
+            return Ok(());
+        }
+        let message = format!("without TLS, tokens could be read on the way to {listen}");
+        let help = format!(
+            "give `--certificate FILE --key FILE`; behind a proxy that ends TLS, in a trusted network, set {ALLOW_HTTP}=1"
+        );
+        Err(Failure::usage(message).help(help))
+    }
+
+    /// Reads the certificates, and follows their changes.
+    fn tls(self, client_authorities: Option<PathBuf>) -> Result<Option<Tls>, Failure> {
+        let Served { certificate, key, .. } = self.served;
+        let (Some(certificate), Some(key)) = (certificate, key) else {
+            return match client_authorities {
+                None => Ok(None),
+                Some(_) => {
+                    let message = "the policy has `clientCertificates`, which need TLS";
+                    Err(Failure::usage(message).help("give `--certificate FILE --key FILE`"))
+                }
+            };
+        };
+        let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), client_authorities };
+        Tls::open(files, log_certificates).map(Some).map_err(|error| failed(&error))
+    }
+}
+
+fn log_certificates(what: &str) {
+    let line = format!("{:.3} {}\n", Timestamp::now(), sanitize(what));
+    // A failed write to the log does not stop the service.
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Opens the tokens of a database.
@@ -254,11 +315,8 @@ pub(super) async fn open_audit(database: &str) -> Result<dcp_identity::audit::St
 }
 
 pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Failure> {
-    let Served { certificate, key, max_calls, max_connections_per_peer, log_format, .. } = served;
+    let Served { max_calls, max_connections_per_peer, log_format, .. } = served;
     let mut options = Options::without_tcp();
-    if let (Some(certificate), Some(key)) = (certificate, key) {
-        options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
-    }
     options.limits.calls = usize::from(*max_calls);
     options.limits.connections_per_peer = usize::from(*max_connections_per_peer);
     options.log = Some(log(*log_format, console.quiet));
@@ -332,7 +390,7 @@ async fn bind(
         )?;
     }
     if options.tls.is_none() && !address.ip().is_loopback() {
-        let warning = "without TLS, tokens travel in the clear; give --certificate and --key, or put a TLS proxy in front";
+        let warning = "without TLS, others can read tokens on the way here; a proxy in front has to end TLS";
         writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
     }
     Ok(listener)
@@ -374,10 +432,6 @@ async fn stop_signal() {
         // If signals can't be handled, the service runs until it is killed.
         Err(_) => std::future::pending().await,
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| Failure::at(path, "read", &error))
 }
 
 #[cfg(test)]

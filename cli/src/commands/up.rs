@@ -5,9 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_gateway::service::ClusterSource;
+use dcp_model::policy::Policy;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_runner::api::Runner;
+use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::store::Store;
 use dcp_server::{Options, Services};
 use dcp_workspace::FOLDER;
@@ -15,7 +18,7 @@ use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::serve::{self, Sockets};
+use super::serve::{self, Accepted, Sockets};
 use crate::args;
 use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Verdict};
@@ -54,13 +57,11 @@ async fn sockets(
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
-            let access =
-                serve::access(*listen, policy.as_deref(), &database, &home.root, &args.served, console);
-            let (access, entry) = access.await?;
-            options.access = Some(access);
+            let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served: &args.served };
+            let entry = accepted.set(options, &database, &home.root, console).await?;
             Ok(Sockets { listen: Some(*listen), entry, socket: None })
         }
-        None if policy.is_some() || options.tls.is_some() => {
+        None if policy.is_some() || args.served.certificate.is_some() => {
             let message = "a policy and certificates are for callers over TCP, and no address is given";
             Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"))
         }
@@ -81,12 +82,8 @@ async fn serve(
     introduce(choice.as_ref(), console).await?;
     let state = home.root.join(FOLDER).join("state.db");
     let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-    let (in_process_runner, clusters) = {
-        let args::Up { secrets, queues, results, .. } = args;
-        let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
-        let clusters = choice.as_ref().map(|choice| (choice, &mut *console));
-        runs::in_process_runner(home, queues.limit(), results.as_deref(), secrets, clusters).await?
-    };
+    let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
+    let (in_process_runner, clusters) = start_runner(home, args, policy, choice.as_ref(), console).await?;
     if !console.quiet {
         let folder = home.root.join(FOLDER);
         writeln!(console.out, "what is applied and what is run is kept in {}", folder.display())?;
@@ -115,6 +112,21 @@ async fn serve(
     in_process_runner.store().close().await;
     registry.close().await;
     served
+}
+
+/// Starts the Runner. Returns it with its clusters.
+async fn start_runner(
+    home: &Workspace,
+    args: &args::Up,
+    policy: Option<watch::Receiver<Arc<Policy>>>,
+    choice: Option<&Choice>,
+    console: &mut Console,
+) -> Result<(InProcessRunner, ClusterSource), Failure> {
+    let args::Up { secrets, queues, results, .. } = args;
+    let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
+    let clusters = choice.map(|choice| (choice, &mut *console));
+    let limits = (queues.limit(), policy);
+    runs::in_process_runner(home, limits, results.as_deref(), secrets, clusters).await
 }
 
 /// Checks the only cluster of a choice, and prints what it is. Fails if it does not respond.

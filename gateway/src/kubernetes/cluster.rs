@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, VersionMatch};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::client::{exceeded_quota, failed, is_conflict, is_missing};
 use super::facts::{PodFacts, Role};
 use super::record::{Content, Record};
+use super::resource::Resource;
 use super::status::{Action, END_GRACE_SECONDS, Pods, assess, remains};
 use super::store::Store;
 use super::{Settings, labels, native};
@@ -282,12 +283,21 @@ impl Cluster {
         Ok(None)
     }
 
-    /// Lists the pods of an application.
-    pub(super) async fn list_pods(&self, name: &Name, scopes: &[Api<Pod>]) -> Result<Vec<PodFacts>> {
-        let selector = format!("{}={name}", labels::APPLICATION);
+    /// Lists the pods of an application. With a version, the list can be as old as that, and the API server returns it
+    /// from its cache. Else it may read all pods of the namespace from its database.
+    pub(super) async fn list_pods(
+        &self,
+        name: &Name,
+        scopes: &[Api<Pod>],
+        not_older_than: Option<u64>,
+    ) -> Result<Vec<PodFacts>> {
+        let mut params = ListParams::default().labels(&format!("{}={name}", labels::APPLICATION));
+        if let Some(version) = not_older_than {
+            params = params.at(&version.to_string()).matching(VersionMatch::NotOlderThan);
+        }
         let mut found = Vec::new();
         for api in scopes {
-            let list = api.list(&ListParams::default().labels(&selector)).await;
+            let list = api.list(&params).await;
             let list = list.map_err(|error| self.failed("the pods can't be listed", &error))?;
             found.extend(list.items.iter().filter_map(PodFacts::new));
         }
@@ -302,7 +312,8 @@ impl Cluster {
         };
         // A report of an operator about a driver is older than the list of pods.
         let resource = self.resource(&record).await?;
-        let listed = self.list_pods(name, &self.scopes(&record)).await?;
+        let version = version_of_list(&record, &resource, &known);
+        let listed = self.list_pods(name, &self.scopes(&record), version).await?;
         let driver = record.content.driver.as_deref();
         let mut pods = self.store.change(name, |pods| {
             pods.add_list(listed, &known.uids(), driver);
@@ -340,7 +351,7 @@ impl Cluster {
             Some(namespaces) => namespaces.iter().map(|namespace| self.pods(namespace)).collect(),
             None => vec![Api::all(self.client.clone())],
         };
-        let pods = self.list_pods(name, &scopes).await?;
+        let pods = self.list_pods(name, &scopes, None).await?;
         if self.record(name).await?.is_some() {
             return Err(Error::Unavailable(format!("the record of `{name}` was created meanwhile")));
         }
@@ -364,6 +375,19 @@ impl Cluster {
         let namespace = Some(&record.namespace).filter(|namespace| !namespace.is_empty());
         namespace.into_iter().map(|namespace| self.pods(namespace)).collect()
     }
+}
+
+/// Returns the version of the newest object that was read: a list of pods has to be at least as new, so that it shows what
+/// the others tell of. None if the list has to show the present: a custom resource that is missing has no version.
+pub(super) fn version_of_list(record: &Record, resource: &Resource, known: &Pods) -> Option<u64> {
+    let record = record.version.as_ref()?.parse().ok()?;
+    let resource = match resource {
+        Resource::Unknown => 0,
+        Resource::Present(resource) => resource.version?,
+        Resource::Missing => return None,
+    };
+    let pods = known.iter().try_fold(0, |newest, pod| Some(pod.version?.max(newest)))?;
+    Some(pods.max(resource).max(record))
 }
 
 #[cfg(test)]

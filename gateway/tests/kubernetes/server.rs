@@ -97,6 +97,8 @@ pub(crate) struct Server {
     pub(crate) events: Vec<Event>,
     /// Watches can't start before this version.
     pub(crate) compacted: u64,
+    /// The number of lists from the cache.
+    cached_lists: u64,
     /// Wakes watches. Unlike other channels of tokio, it wakes them in order.
     pub(crate) changed: Arc<Notify>,
 }
@@ -104,7 +106,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new() -> Self {
         let changed = Arc::default();
-        Self { version: 1, objects: BTreeMap::new(), events: Vec::new(), compacted: 0, changed }
+        let (objects, events) = (BTreeMap::new(), Vec::new());
+        Self { version: 1, objects, events, compacted: 0, cached_lists: 0, changed }
     }
 
     fn notify(&mut self, key: &Key, change: Change, object: Value) {
@@ -157,7 +160,11 @@ impl Server {
                 Some(object) => Answer::found(object.clone()),
                 None => Answer::failure(404, "NotFound"),
             },
-            Verb::List(scope) => self.list(scope),
+            Verb::List(scope, None) => self.list(scope, self.version),
+            Verb::List(scope, Some(version)) => {
+                let version = self.cached_version(*version);
+                self.list(scope, version)
+            }
             Verb::Create(key, object) => self.create(key, object.clone()),
             Verb::Replace(key, object) => self.replace(key, object.clone()),
             Verb::Patch(key, patch) => self.patch(key, patch),
@@ -169,12 +176,29 @@ impl Server {
         }
     }
 
-    fn list(&self, scope: &Scope) -> Answer {
+    /// Returns the version of the cache for a list that may be as old as a version. It is often older than the newest.
+    fn cached_version(&mut self, not_older_than: u64) -> u64 {
+        assert!(not_older_than <= self.version, "the version is of no object");
+        self.cached_lists += 1;
+        // The second factor is coprime to most ranges, so that all versions of a range occur.
+        let range = self.version - not_older_than + 1;
+        not_older_than + self.cached_lists.wrapping_mul(7919) % range
+    }
+
+    /// Lists the objects as they were at a version.
+    fn list(&self, scope: &Scope, version: u64) -> Answer {
+        let mut items: BTreeMap<&Key, &Value> = BTreeMap::new();
+        for event in self.events.iter().filter(|event| event.version <= version) {
+            match event.change {
+                Change::Added | Change::Modified => drop(items.insert(&event.key, &event.object)),
+                Change::Deleted => drop(items.remove(&event.key)),
+            }
+        }
         let items: Vec<&Value> =
-            self.objects.iter().filter(|(key, object)| scope.has(key, object)).map(|it| it.1).collect();
+            items.iter().filter(|(key, object)| scope.has(key, object)).map(|it| *it.1).collect();
         Answer::found(json!({
             "kind": format!("{}List", scope.kind.name()), "apiVersion": scope.kind.api_version(),
-            "metadata": {"resourceVersion": self.version.to_string()}, "items": items,
+            "metadata": {"resourceVersion": version.to_string()}, "items": items,
         }))
     }
 

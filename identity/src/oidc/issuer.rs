@@ -33,8 +33,8 @@ pub struct Problem {
     pub message: String,
 }
 
-/// The prefix of names that Kubernetes gives.
-const RESERVED_NAME: &str = "system";
+/// The prefixes of names that Kubernetes gives, and of names in client certificates.
+const RESERVED_NAMES: [&str; 2] = ["system", "certificate"];
 const MAX_NAME_BYTES: usize = 63;
 
 impl Issuer {
@@ -74,8 +74,9 @@ impl Issuer {
 }
 
 fn name_problem(name: &str) -> Option<String> {
-    if name == RESERVED_NAME {
-        return Some("can't be `system`, the prefix of Kubernetes' names; use another one".to_owned());
+    if RESERVED_NAMES.contains(&name) {
+        let rule = "as that is the prefix of other callers' names; use another one";
+        return Some(format!("can't be `{name}`, {rule}"));
     }
     // A colon would make the names of two issuers ambiguous.
     let is_valid = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn names_cannot_imitate_those_of_other_verifiers() {
-        for name in ["", "system", "a:b", "corp:", "Corp", "a b", "a\n", &"a".repeat(64)] {
+        for name in ["", "system", "certificate", "a:b", "corp:", "Corp", "a b", "a\n", &"a".repeat(64)] {
             assert_eq!(fields(&Issuer::new(name, "https://a.example", "dcp")), ["name"], "{name}");
         }
         assert_eq!(fields(&Issuer::new("corp-2", "https://a.example", "dcp")), [""; 0]);

@@ -145,6 +145,8 @@ codes! {
     EMPTY_BINDING = 85, Error, "A binding without users and groups";
     FAILED_POLICY_TEST = 86, Error, "A test of the policy that fails";
     DUPLICATE_ISSUER = 87, Error, "Two issuers with the same URL";
+    DUPLICATE_LIMIT = 90, Error, "Two entries of limits for the same domain";
+    EMPTY_LIMIT = 91, Error, "An entry of limits without a limit";
 
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";

@@ -60,6 +60,10 @@ impl Memory {
     pub fn mib(self) -> u64 {
         self.0 >> 10
     }
+
+    pub fn bytes(self) -> u64 {
+        self.0 << 10
+    }
 }
 
 impl fmt::Display for Memory {

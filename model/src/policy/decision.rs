@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Role;
+use super::{Limits, Role};
 
 /// Names of scopes or domains. The name `shop/*` includes the scope `shop` and all scopes of its targets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,10 +78,11 @@ impl Rule {
     }
 }
 
-/// The rules of a control plane. A caller may do only what a rule allows.
+/// The rules of a control plane, and the limits of domains. A caller may do only what a rule allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     pub rules: Vec<Rule>,
+    pub limits: Limits,
 }
 
 /// The result of a decision.
@@ -193,7 +194,7 @@ mod tests {
                 area: Area { scopes, domains },
             },
         );
-        vec(rule, 0..5).prop_map(|rules| Policy { rules })
+        vec(rule, 0..5).prop_map(|rules| Policy { rules, limits: Limits::default() })
     }
 
     fn caller() -> impl Strategy<Value = (String, Vec<String>)> {

@@ -18,7 +18,7 @@ fn caller(name: &str, role: Role) -> Caller {
     let only = |name: &str| Names::Only([name.to_owned()].into());
     let area = Area { scopes: only("shop/dev"), domains: only("sales") };
     let granted = Rule { role, users: [name.to_owned()].into(), groups: BTreeSet::new(), area };
-    let policy = Arc::new(Policy { rules: vec![granted] });
+    let policy = Arc::new(Policy { rules: vec![granted], ..Policy::default() });
     Caller::new(name, Vec::new(), Credential::Session).with_policy(&policy)
 }
 

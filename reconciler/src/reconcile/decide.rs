@@ -204,6 +204,10 @@ impl Decider<'_> {
                 }
                 return;
             }
+            Health::Queued => {
+                self.extend_start(run, desired.start_within);
+                return;
+            }
             Health::Pending | Health::Starting if self.now < start_ends => {
                 self.wake_at(start_ends);
                 return;
@@ -214,6 +218,16 @@ impl Decider<'_> {
             }
         };
         self.stop_unhealthy(run, problem);
+    }
+
+    /// Keeps at least half of the time to start for a run that waits in the queue of its Runner.
+    fn extend_start(&mut self, mut run: Run, start_within: u64) {
+        let half = start_within.div_ceil(2);
+        if self.now >= later(run.begun, half) {
+            run.begun = self.now;
+            self.state.run = Some(run.clone());
+        }
+        self.wake_at(later(run.begun, half));
     }
 
     /// Marks a run as one to stop because of a problem.

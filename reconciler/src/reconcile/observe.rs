@@ -37,6 +37,7 @@ fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health
         ) => Health::Progressing { last: *last, batch_millis: *batch_millis },
         (Phase::Running, Some(_)) => Health::Starting,
         (Phase::Running, None) => Health::Silent { since },
+        (Phase::Queued, _) => Health::Queued,
         _ => Health::Pending,
     }
 }

@@ -263,7 +263,8 @@ impl Term<'_> {
         let late = |_| format!("it did not answer within {} s", TIMEOUT.as_secs());
         let holders = holders.map_err(late)?.map_err(text)?;
         let now = self.now();
-        let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
+        let by_key: HashMap<(&str, &str), &Holder> =
+            holders.iter().map(|it| ((it.domain.as_str(), it.key.as_str()), it)).collect();
         let by_id: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
         self.completed.clear();
         for (key, job) in &mut self.jobs {
@@ -279,7 +280,7 @@ impl Term<'_> {
                     None => RunStatus::Unknown,
                 },
                 (None, RunStatus::Held { by }) => {
-                    match by_key.get(worker::exclusive(key, &run.version).as_str()) {
+                    match by_key.get(&(job.domain.as_str(), worker::exclusive(key, &run.version).as_str())) {
                         Some(holder) if holder.id.as_str() == by => RunStatus::Held { by: by.clone() },
                         _ => RunStatus::Nothing,
                     }

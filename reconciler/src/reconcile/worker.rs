@@ -160,7 +160,7 @@ impl Worker {
                 Ok(is_ours || run.stopping.is_some())
             }
             Err(Error::Fenced { lease, epoch, newest }) => Err(Error::Fenced { lease, epoch, newest }),
-            Err(error @ (Error::Unavailable(_) | Error::Exhausted(_) | Error::Denied(_))) => Err(error),
+            Err(error @ (Error::Unavailable(_) | Error::Exhausted { .. } | Error::Denied(_))) => Err(error),
             Err(error) => {
                 // Invalid requests are not retried; missing definitions may appear later.
                 let retryable = !matches!(error, Error::Invalid { .. });

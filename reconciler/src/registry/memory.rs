@@ -56,7 +56,7 @@ impl Log {
             Some(Entry { fingerprint: last.fingerprint?, revision: last.revision, serial: last.serial })
         };
         let entries = self.revisions.iter().filter_map(|(at, all)| Some((at.clone(), entry(all)?))).collect();
-        State { base: head.base, applied: head.applied, entries, unpublished: Vec::new() }
+        State { base: head.base, applied: head.applied, entries, ..State::default() }
     }
 
     fn commit(&mut self, commit: Commit) -> Result<Head> {

@@ -98,13 +98,14 @@ impl Remote {
         let mut state = State::default();
         let mut first = true;
         while let Some(part) = parts.message().await? {
-            let StateResponse { head, unpublished, entries } = part;
+            let StateResponse { head, unpublished, entries, visible } = part;
             if std::mem::take(&mut first) {
                 match wire::read_head(head) {
                     Ok(head) => (state.base, state.applied) = (head.base, head.applied),
                     Err(what) => return Ok(Err(self.unreadable(what))),
                 }
                 state.unpublished = unpublished;
+                state.visible = visible.map(|domains| domains.names.into_iter().collect());
             }
             for entry in &entries {
                 match wire::read_entry(entry) {

@@ -84,7 +84,7 @@ impl Registry for Sql {
         let head = view.head(scope).await?;
         let entries = view.entries(scope).await?;
         let unpublished = view.unpublished(scope).await?;
-        Ok(State { base: head.base, applied: head.applied, entries, unpublished })
+        Ok(State { base: head.base, applied: head.applied, entries, unpublished, visible: None })
     }
 
     async fn state_at(&self, scope: &Scope, serial: u64) -> Result<State> {
@@ -93,7 +93,7 @@ impl Registry for Sql {
         check::serial(scope, serial, &base)?;
         let head = view.head_at(scope, base.lineage, serial).await?;
         let entries = view.entries_at(scope, serial).await?;
-        Ok(State { base: head.base, applied: head.applied, entries, unpublished: Vec::new() })
+        Ok(State { base: head.base, applied: head.applied, entries, ..State::default() })
     }
 
     async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {

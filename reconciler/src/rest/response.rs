@@ -1,6 +1,6 @@
 //! Responses of a control plane.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dcp_model::primitive::Address;
 use jiff::Timestamp;
@@ -22,8 +22,8 @@ pub(super) enum AppliedLine {
 
 impl AppliedLine {
     pub(super) fn all(state: State) -> impl Iterator<Item = Self> + Send {
-        let State { base: state::Base { lineage, serial }, applied, entries, unpublished } = state;
-        let head = Head { lineage, serial, applied: applied.map(Into::into), unpublished };
+        let State { base: state::Base { lineage, serial }, applied, entries, unpublished, visible } = state;
+        let head = Head { lineage, serial, applied: applied.map(Into::into), unpublished, visible };
         std::iter::once(Self::Head(head)).chain(entries.into_iter().map(|it| Self::Entry(it.into())))
     }
 }
@@ -41,6 +41,9 @@ pub(super) struct Head {
     applied: Option<AppliedCommit>,
     /// Serials of commits whose DAG files are not known to be in place; empty for an earlier state.
     unpublished: Vec<u64>,
+    /// Domains that the caller may read; absent for all. Entries of other domains are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    visible: Option<BTreeSet<String>>,
 }
 
 /// An applied primitive.

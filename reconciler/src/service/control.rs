@@ -3,7 +3,7 @@
 use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1::control_server;
 use dcp_proto::control::v1::{
-    BodiesRequest, BodiesResponse, CommitRequest, CommitResponse, HistoryRequest, HistoryResponse,
+    BodiesRequest, BodiesResponse, CommitRequest, CommitResponse, Domains, HistoryRequest, HistoryResponse,
     PublishedRequest, PublishedResponse, RevisionsRequest, RevisionsResponse, StateAtRequest, StateRequest,
     StateResponse,
 };
@@ -121,9 +121,14 @@ impl control_server::Control for ControlService {
 }
 
 fn parts(state: State) -> Parts<StateResponse> {
-    let State { base, applied, entries, unpublished } = state;
+    let State { base, applied, entries, unpublished, visible } = state;
     let head = wire::head(&Head { base, applied });
-    let first = StateResponse { head: Some(head), unpublished, entries: Vec::new() };
+    let first = StateResponse {
+        head: Some(head),
+        unpublished,
+        entries: Vec::new(),
+        visible: visible.map(|names| Domains { names: names.into_iter().collect() }),
+    };
     let entries: Vec<_> = entries.into_iter().map(wire::entry).collect();
     let entries: Vec<_> = entries.chunks(ENTRIES_PER_MESSAGE).map(<[_]>::to_vec).collect();
     let rest = entries.into_iter().map(|entries| StateResponse { entries, ..StateResponse::default() });

@@ -162,6 +162,30 @@ fn a_run_that_never_starts_is_stopped_at_the_start_timeout() {
 }
 
 #[test]
+fn a_run_in_the_queue_of_its_runner_keeps_its_time_to_start() {
+    let (requested, now) = (Requested::default(), start_time());
+    let desired = desired(version(1, 1, 1));
+    let mut state =
+        decide_of(Some(&desired), &requested, &JobState::default(), &RunStatus::Nothing, now).state;
+    state.run.as_mut().expect("it is started").execution = Some("one".to_owned());
+    let (queued, mut at) = (RunStatus::Alive { health: Health::Queued }, now);
+    for _ in 0..100 {
+        let decision = decide_of(Some(&desired), &requested, &state, &queued, at);
+        assert_eq!((decision.effect, &decision.events), (None, &vec![]), "{at}");
+        let again = decide_of(Some(&desired), &requested, &decision.state, &queued, at);
+        assert!(again.state == decision.state, "nothing is written twice");
+        state = decision.state;
+        at = decision.wake.expect("it is checked again");
+    }
+    // Once it is started, at least half of its time is left.
+    let pending = RunStatus::Alive { health: Health::Pending };
+    let started = decide_of(Some(&desired), &requested, &state, &pending, at);
+    assert_eq!(started.effect, None);
+    let left = started.wake.expect("it is checked again").duration_since(at);
+    assert!(left >= SignedDuration::from_secs(30), "{left}");
+}
+
+#[test]
 fn each_reason_to_stop_is_reported() {
     let (state, now) = healthy();
     let seen = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };

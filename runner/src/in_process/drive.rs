@@ -1,30 +1,28 @@
 //! Drives one execution to its end: [`next_effect`] returns the action, this module performs it, and
 //! [`apply_event`] applies its outcome, which is stored.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dcp_gateway::{Compute, End, Name, Phase as At, Status};
-use dcp_model::manifest::{Job, Sizing};
-use dcp_objects::Objects;
+use dcp_model::manifest::Job;
 use dcp_server::offload;
 
+use super::limits;
+use super::lines::Place;
 use super::observe;
 use super::slots::Slots;
 use super::stream::retry_log;
 use super::supervise::Restarts;
-use super::{Inner, QueuePermit, Slot, Task, clean_at};
+use super::task::{Task, Waiting};
+use super::{Inner, QueuePermit, Slot};
 use crate::api::{Error, Record, Result};
 use crate::checkpoint::{self, RequiredState};
-use crate::execution::{Adjustment, Execution, Id, Phase};
+use crate::execution::{Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, apply_event, next_effect, time_left};
-use crate::progress::Follower;
 use crate::replace::Claim;
-use crate::sizing::{self, Measured};
-use crate::store::SaveExtras;
+use crate::store::Start;
 
 /// Length of the end of a driver's log that a failure is diagnosed by.
 const LOG_TAIL_BYTES: usize = 1 << 20;
@@ -34,9 +32,6 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Interval of reading the progress of a stream.
 const PROGRESS: Duration = Duration::from_millis(500);
-
-/// Maximum number of earlier runs that sizing reads.
-const MAX_EARLIER_RUNS: u32 = 200;
 
 /// The next step with an execution.
 enum NextStep {
@@ -48,6 +43,10 @@ enum NextStep {
     Observe(Duration),
     /// Wait for a free slot, or until the task is woken.
     WaitForSlot,
+    /// Wait until the executions before this one in its line have started, of a domain with this limit.
+    WaitInLine(u32),
+    /// Try again later, because the domain has reached this limit.
+    WaitForLimit(u32),
     /// Another writer changed the execution; read it again.
     Reload,
     /// Leave the execution: it has ended, or another Runner owns it.
@@ -82,12 +81,14 @@ pub(super) async fn drive(
 async fn drive_to_end(
     inner: &Arc<Inner>,
     id: &Id,
-    task: &Task,
+    task: &Arc<Task>,
     mut known: Option<Record>,
     slot: &mut Option<Slot>,
     permit: &mut Option<QueuePermit>,
 ) {
     let mut current_follower = None;
+    // Unlike the slot, the place is left after a panic, so that others don't wait for the restart.
+    let mut place = None;
     loop {
         let record = match &mut known {
             Some(record) => record,
@@ -107,7 +108,7 @@ async fn drive_to_end(
             *permit = is_queued.then(|| inner.queues.acquire_unlimited(&record.request.domain));
         }
         // If the store can't be read or written, the step did not happen and is repeated.
-        let Ok(next_step) = Box::pin(inner.step(record, task, slot)).await else {
+        let Ok(next_step) = Box::pin(inner.step(record, task, slot, &mut place)).await else {
             known = None;
             pause(task, RETRY_PAUSE).await;
             continue;
@@ -117,6 +118,17 @@ async fn drive_to_end(
             return;
         }
         wait_for(next_step, inner, task, &mut known, slot).await;
+    }
+}
+
+impl NextStep {
+    fn waiting(&self) -> Waiting {
+        match self {
+            Self::WaitForSlot => Waiting::Slot,
+            Self::WaitInLine(limit) => Waiting::Line(*limit),
+            Self::WaitForLimit(limit) => Waiting::Limit(*limit),
+            _ => Waiting::Nothing,
+        }
     }
 }
 
@@ -131,6 +143,7 @@ async fn wait_for(
     if !matches!(next_step, NextStep::Continue | NextStep::Reload | NextStep::Done) {
         task.status_known.send_replace(true);
     }
+    task.set_waiting(next_step.waiting());
     let is_stale = match next_step {
         NextStep::Continue => false,
         // A woken task reads the execution again, because another writer changed it.
@@ -148,6 +161,16 @@ async fn wait_for(
             }
             true
         }
+        NextStep::WaitInLine(_) => {
+            drop(record.take());
+            task.wake.notified().await;
+            true
+        }
+        NextStep::WaitForLimit(_) => {
+            drop(record.take());
+            pause(task, limits::retry_pause()).await;
+            true
+        }
         NextStep::Reload | NextStep::Done => true,
     };
     if is_stale {
@@ -157,12 +180,10 @@ async fn wait_for(
 
 /// Waits for a slot, or until the task is woken.
 async fn wait_for_slot(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
-    task.waits_for_slot.store(true, Ordering::Relaxed);
     tokio::select! {
         taken = slots.take() => *slot = taken,
         () = task.wake.notified() => {}
     }
-    task.waits_for_slot.store(false, Ordering::Relaxed);
 }
 
 /// Waits. Returns whether the task was woken.
@@ -177,8 +198,9 @@ impl Inner {
     async fn step(
         self: &Arc<Self>,
         record: &mut Record,
-        task: &Task,
+        task: &Arc<Task>,
         slot: &mut Option<Slot>,
+        place: &mut Option<Place>,
     ) -> Result<NextStep> {
         if record.owner != self.membership.id() || record.execution.phase.is_final() {
             return Ok(NextStep::Done);
@@ -188,15 +210,42 @@ impl Inner {
         }
         let now = self.now();
         let effect = next_effect(&record.execution, now);
+        let limit = self.running_limit(record, &effect);
+        if limit.is_none() {
+            *place = None;
+        }
         if let Effect::Wait(until) = effect {
             // At most a second, because another Runner may have stored the time by a different clock.
             let left = until.duration_since(now).unsigned_abs();
             return Ok(NextStep::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
+        if let Some(limit) = limit
+            && !self.is_first_in_line(record, task, place)
+        {
+            *slot = None;
+            return Ok(NextStep::WaitInLine(limit));
+        }
         if slot.is_none() && !self.take_slot(&effect, record, slot) {
             return Ok(NextStep::WaitForSlot);
         }
-        let event = self.perform(&effect, record, task).await?;
+        let next_step = self.act(&effect, record, task, limit).await;
+        let is_full = matches!(next_step, Ok(NextStep::WaitForLimit(_)));
+        if is_full || record.execution.phase == Phase::Retrying {
+            // Other executions can use the slot meanwhile.
+            *slot = None;
+        }
+        next_step
+    }
+
+    /// Performs an action, and stores its outcome.
+    async fn act(
+        self: &Arc<Self>,
+        effect: &Effect,
+        record: &mut Record,
+        task: &Task,
+        limit: Option<u32>,
+    ) -> Result<NextStep> {
+        let event = self.perform(effect, record, task).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
             record.execution.adjusted = self.size(record).await?;
         }
@@ -205,9 +254,6 @@ impl Inner {
         if let Some(transition) = apply_event(&mut record.execution, event, self.now()) {
             record.history.push(transition);
         }
-        if matches!(record.execution.phase, Phase::Retrying) {
-            *slot = None;
-        }
         if record.execution == before {
             return Ok(if polled {
                 NextStep::Observe(self.until_poll(record))
@@ -215,7 +261,7 @@ impl Inner {
                 NextStep::Pause(RETRY_PAUSE)
             });
         }
-        self.save(record, task).await
+        self.save(record, task, limit).await
     }
 
     /// Takes a slot if the action needs one. Returns false if none is free.
@@ -226,12 +272,17 @@ impl Inner {
         slot.is_some()
     }
 
-    /// Stores a changed execution.
-    async fn save(&self, record: &mut Record, task: &Task) -> Result<NextStep> {
-        // Measured before the success is stored, because clients may start the next run as soon as they see it.
-        let measured =
-            if record.execution.phase == Phase::Succeeded { self.measure(record).await } else { None };
-        if !self.store.save(record, SaveExtras { clean_at: clean_at(record), measured }).await? {
+    /// Stores a changed execution, if its domain has fewer running ones than the limit.
+    async fn save(&self, record: &mut Record, task: &Task, limit: Option<u32>) -> Result<NextStep> {
+        let extras = self.extras(record).await;
+        let stored = match limit.filter(|_| record.execution.phase.may_be_alive()) {
+            Some(limit) => match self.store.start(record, extras, limit).await? {
+                Start::Full => return Ok(NextStep::WaitForLimit(limit)),
+                start => start == Start::Stored,
+            },
+            None => self.store.save(record, extras).await?,
+        };
+        if !stored {
             return Ok(NextStep::Reload);
         }
         task.version.send_replace(record.version);
@@ -289,59 +340,6 @@ impl Inner {
             // The execution is read again before the next step, as it was changed meanwhile.
             Claim::Ended => Event::Unavailable("it has ended meanwhile".to_owned()),
         })
-    }
-
-    /// Returns the settings that sizing derives from earlier runs for the first attempt.
-    async fn size(&self, record: &Record) -> Result<BTreeMap<String, Adjustment>> {
-        let job = match self.job(&record.request.job).await {
-            // The error is reported when the attempt is created.
-            Err(Error::Corrupt(_)) => return Ok(BTreeMap::new()),
-            other => other?,
-        };
-        let job = job.job();
-        if job.resources.sizing != Some(Sizing::Auto) {
-            return Ok(BTreeMap::new());
-        }
-        let earlier = self.store.measured(&record.request, MAX_EARLIER_RUNS).await?;
-        Ok(sizing::size(job, &sizing::relevant_runs(job, &earlier)))
-    }
-
-    /// Reads the progress of a stream's queries, if its backend has an event log.
-    async fn follow(&self, record: &Record, task: &Task, current_follower: &mut Option<(u32, Follower)>) {
-        let Execution { attempts, phase, .. } = &record.execution;
-        let Some(attempt) = attempts.last().filter(|_| record.request.streaming.is_some()) else { return };
-        if !matches!(phase, Phase::Running | Phase::Cancelling) {
-            return;
-        }
-        let follower = match current_follower.take() {
-            Some((number, follower)) if number == attempt.number => follower,
-            _ => {
-                let objects =
-                    attempt.addresses.event_log.as_deref().and_then(|url| Objects::open_untrusted(url).ok());
-                let Some(objects) = objects else { return };
-                Follower::new(objects)
-            }
-        };
-        let (_, follower) = current_follower.insert((attempt.number, follower));
-        if !follower.is_due() {
-            return;
-        }
-        // A log that can't be read now may be readable later. Until then there is no progress.
-        let latest = follower.poll().await.ok().flatten();
-        let mut progress = task.progress();
-        if progress.0 != latest {
-            *progress = (latest, false);
-        }
-    }
-
-    /// Measures a run by its event log. If that fails, the next run is sized without this one.
-    async fn measure(&self, record: &Record) -> Option<Measured> {
-        // A stream's event log is incomplete, because parts that were read are removed.
-        if record.request.streaming.is_some() {
-            return None;
-        }
-        let url = record.execution.attempts.last()?.addresses.event_log.as_deref()?;
-        sizing::event_log::read(url).await.ok()
     }
 
     /// Performs an action. Only errors of the store are returned as errors; those of a backend become events.

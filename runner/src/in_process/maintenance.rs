@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::Name;
 
+use super::Inner;
 use super::supervise::Restarts;
-use super::{Inner, Task};
+use super::task::Task;
 use crate::api::{Record, Result};
 use crate::execution::{Id, Phase};
 use crate::pace;

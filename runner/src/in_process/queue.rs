@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::Error;
 
-/// The queues of all domains, each with the same limit. Stored executions get a permit even beyond the limit.
+/// The queues of all domains. Stored executions get a permit even beyond the limit.
 #[derive(Debug)]
 pub(super) struct Queues {
+    /// The limit of a domain for which the policy has none.
     limit: usize,
     queued: Mutex<HashMap<String, usize>>,
 }
@@ -28,18 +29,22 @@ impl Queues {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Acquires a permit for a new execution, within the limit.
-    pub(super) fn acquire(self: &Arc<Self>, domain: &str) -> Result<QueuePermit, Error> {
-        let limit = self.limit;
+    /// Acquires a permit for a new execution, within the limit of the policy, or else that of the Runner.
+    pub(super) fn acquire(self: &Arc<Self>, domain: &str, policy: Option<u32>) -> Result<QueuePermit, Error> {
+        let (limit, name) = match policy.and_then(|limit| usize::try_from(limit).ok()) {
+            Some(limit) => (limit, "`queued` in the limits of the policy"),
+            None => (self.limit, "--max-queued-per-domain"),
+        };
         let mut queued = self.queued();
-        let count = queued.entry(domain.to_owned()).or_default();
-        if *count >= limit {
-            return Err(Error::Exhausted(format!(
+        let count = queued.get(domain).copied().unwrap_or_default();
+        if count >= limit {
+            let message = format!(
                 "{count} executions of the domain `{domain}` wait to be started by this Runner (limit {limit}): retry \
-                 later, or raise --max-queued-per-domain"
-            )));
+                 later, or raise {name}"
+            );
+            return Err(Error::Exhausted { message, retry_after: None });
         }
-        *count += 1;
+        queued.insert(domain.to_owned(), count + 1);
         Ok(QueuePermit { queues: Arc::clone(self), domain: domain.to_owned() })
     }
 
@@ -69,16 +74,32 @@ mod tests {
     #[test]
     fn queue_limit_applies_to_each_domain() {
         let queues = Queues::new(2);
-        let (first, _second) = (queues.acquire("sales").unwrap(), queues.acquire_unlimited("sales"));
-        let error = queues.acquire("sales").unwrap_err();
-        assert!(matches!(&error, Error::Exhausted(message) if message.contains("(limit 2)")), "{error:?}");
-        let _other = queues.acquire("logistics").unwrap();
+        let (first, _second) = (queues.acquire("sales", None).unwrap(), queues.acquire_unlimited("sales"));
+        let error = queues.acquire("sales", None).unwrap_err();
+        assert!(
+            matches!(&error, Error::Exhausted { message, .. } if message.contains("(limit 2)")),
+            "{error:?}"
+        );
+        let _other = queues.acquire("logistics", None).unwrap();
         // Stored executions are never rejected.
         let beyond = queues.acquire_unlimited("sales");
         drop(first);
-        queues.acquire("sales").unwrap_err();
+        queues.acquire("sales", None).unwrap_err();
         drop(beyond);
-        drop(queues.acquire("sales").unwrap());
+        drop(queues.acquire("sales", None).unwrap());
+        assert_eq!(queues.queued().len(), 2);
+    }
+
+    #[test]
+    fn the_limit_of_the_policy_replaces_that_of_the_runner() {
+        let queues = Queues::new(2);
+        let _permits: Vec<_> = (0..3).map(|_| queues.acquire("sales", Some(3)).unwrap()).collect();
+        let error = queues.acquire("sales", Some(3)).unwrap_err().to_string();
+        assert!(error.contains("(limit 3)") && error.contains("`queued`"), "{error}");
+        let _lower = queues.acquire("logistics", Some(1)).unwrap();
+        queues.acquire("logistics", Some(1)).unwrap_err();
+        // A rejected submit leaves nothing behind.
+        queues.acquire("hostile", Some(0)).unwrap_err();
         assert_eq!(queues.queued().len(), 2);
     }
 }

@@ -8,10 +8,11 @@ use dcp_gateway::SparkApplication;
 use dcp_model::manifest;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_server::offload;
+use dcp_server::policy::Quota;
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::{Inner, observe};
+use super::{Inner, QueuePermit, observe};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Policy};
 use crate::lower::{self, lower};
@@ -29,28 +30,41 @@ impl Inner {
     /// Stores an execution, and starts to drive it.
     pub(super) async fn submit(self: &Arc<Self>, submit: Submit) -> Result<Submitted> {
         submit.check()?;
-        let new = match self.prepare(&submit).await {
-            Ok(new) => new,
-            // A repeated submit succeeds even if the job has changed since.
-            Err(error) => {
-                let Some(record) = self.store.by_token(&submit.token).await? else { return Err(error) };
-                return repeated_submit(&submit, record);
-            }
+        let quota = self.quota(submit.domain());
+        let counted = self.count_submit(submit.domain(), quota);
+        let is_counted = counted.is_ok();
+        let admitted = match counted {
+            Ok(()) => self.admit(&submit, quota).await,
+            Err(error) => Err(error),
         };
-        let permit = match self.queues.acquire(&new.record.request.domain) {
-            Ok(permit) => permit,
-            // A repeated submit succeeds even if the queue is full.
-            Err(error) => {
-                let Some(record) = self.store.by_token(&submit.token).await? else { return Err(error) };
-                return repeated_submit(&submit, record);
+        let submitted = match admitted {
+            Ok((new, permit)) => {
+                let submitted = self.store.submit(new).await?;
+                if submitted.fresh {
+                    let record = &submitted.record;
+                    self.start_or_wake(record.id(), record.version, Some(record.clone()), Some(permit));
+                }
+                submitted
             }
+            // A repeated submit succeeds even if the job has changed since, or a limit is reached.
+            Err(error) => match self.store.by_token(&submit.token).await? {
+                Some(record) => repeated_submit(&submit, record)?,
+                None => return Err(error),
+            },
         };
-        let submitted = self.store.submit(new).await?;
-        if submitted.fresh {
-            let record = &submitted.record;
-            self.start_or_wake(record.id(), record.version, Some(record.clone()), Some(permit));
+        if is_counted && !submitted.fresh {
+            self.uncount_submit(submit.domain(), quota);
         }
         Ok(submitted)
+    }
+
+    /// Checks a request completely, and the limits of its domain.
+    async fn admit(self: &Arc<Self>, submit: &Submit, quota: Quota) -> Result<(NewExecution, QueuePermit)> {
+        let new = self.prepare(submit).await?;
+        let domain = &new.record.request.domain;
+        self.check_results(new.job.job(), domain, quota).await?;
+        let permit = self.queues.acquire(domain, quota.queued)?;
+        Ok((new, permit))
     }
 
     /// Chooses the backend for a job.

@@ -237,7 +237,7 @@ pub(super) struct Submit {
     #[serde(default)]
     parameters: BTreeMap<String, String>,
     streaming: Option<Streaming>,
-    /// Exclusive key. At most one live job holds it, of any caller.
+    /// Exclusive key. At most one live job of the domain holds it, of any caller. A stream has its checkpoint as key.
     #[schema(min_length = 1, max_length = 1024)]
     exclusive: Option<String>,
     /// With `exclusive`: the order among the jobs with the same key. The job waits for the key, and cancels the job of

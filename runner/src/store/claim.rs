@@ -1,4 +1,4 @@
-//! Claims of exclusive keys by executions that replace others.
+//! Claims of exclusive keys by executions that replace others of their domain.
 
 use dcp_database::Database;
 use sqlx::any::AnyRow;
@@ -14,8 +14,9 @@ pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim>
     let id = record.id();
     let mut transaction = database.exclusive().await?;
     let query = "SELECT id, exclusive, request FROM runner_executions \
-        WHERE ended IS NULL AND (exclusive = $1 OR awaits = $2) AND id <> $3";
-    let rows = transaction.rows(sqlx::query(query).bind(key).bind(key).bind(id.as_str())).await?;
+        WHERE ended IS NULL AND domain = $1 AND (exclusive = $2 OR awaits = $3) AND id <> $4";
+    let query = sqlx::query(query).bind(record.request.domain.as_str()).bind(key).bind(key);
+    let rows = transaction.rows(query.bind(id.as_str())).await?;
     let rival = |row: &AnyRow| {
         let has_key: Option<&str> = database.get(row, 1)?;
         let request: crate::request::Request = database.json(row, 2)?;

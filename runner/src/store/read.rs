@@ -114,12 +114,14 @@ const ALWAYS: &str = "1 = 1";
 const NEVER: &str = "1 = 0";
 
 pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Result<Vec<Holder>> {
+    let (domain, key) = Holder::parse_position(after)?;
     let query = format!(
         "SELECT exclusive, runner_executions.id, scope, domain, name, phase, version, progress \
          FROM runner_executions LEFT JOIN runner_progress ON runner_progress.id = runner_executions.id \
-         WHERE ended IS NULL AND exclusive > $1 ORDER BY exclusive LIMIT {limit}"
+         WHERE ended IS NULL AND exclusive IS NOT NULL AND (domain, exclusive) > ($1, $2) \
+         ORDER BY domain, exclusive LIMIT {limit}"
     );
-    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(after)).await?;
+    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(domain).bind(key)).await?;
     let holder = |row: &AnyRow| {
         Ok(Holder {
             key: database.get(row, 0)?,
@@ -204,15 +206,30 @@ pub(super) async fn tokens(
     rows.iter().map(entry).collect()
 }
 
-/// Returns the live executions that hold keys.
-pub(super) async fn key_holders(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
-    let wanted = parameter_table(1, keys.len());
+/// Returns the live executions that hold keys, by their domains and keys.
+pub(super) async fn key_holders(
+    transaction: &mut Transaction,
+    keys: &[(&str, &str)],
+) -> Result<HashMap<(String, String), Id>> {
     let query = format!(
-        "SELECT exclusive, id FROM {wanted} JOIN runner_executions ON exclusive = column1 AND ended IS NULL"
+        "SELECT domain, exclusive, id FROM ({}) AS wanted JOIN runner_executions \
+         ON domain = column1 AND exclusive = column2 AND ended IS NULL AND exclusive IS NOT NULL",
+        transaction.database().values(keys.len(), &["TEXT", "TEXT"])
     );
-    let rows = transaction.rows(each(&query, keys)).await?;
+    let query = sqlx::query(AssertSqlSafe(query)).persistent(keys.len() == 1);
+    let query = keys.iter().fold(query, |query, (domain, key)| query.bind(*domain).bind(*key));
+    let rows = transaction.rows(query).await?;
     let database = transaction.database();
-    rows.iter().map(|row| Ok((database.get(row, 0)?, id(database, row, 1)?))).collect()
+    let holder = |row: &AnyRow| Ok(((database.get(row, 0)?, database.get(row, 1)?), id(database, row, 2)?));
+    rows.iter().map(holder).collect()
+}
+
+/// Returns the number of bytes of all stored results of a domain.
+pub(super) async fn result_bytes(database: &Database, domain: &str) -> Result<u64> {
+    let query = "SELECT CAST(coalesce(sum(result_bytes), 0) AS BIGINT) FROM runner_executions \
+        WHERE domain = $1 AND result_bytes IS NOT NULL";
+    let rows = database.rows(sqlx::query(query).bind(domain)).await?;
+    rows.first().map_or(Ok(0), |row| Ok(database.number(row, 0)?))
 }
 
 pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, Lease>> {
@@ -228,7 +245,7 @@ pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Re
     rows.iter().map(lease).collect()
 }
 
-fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {
+pub(super) fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {
     let query = sqlx::query(AssertSqlSafe(query.to_owned())).persistent(values.len() == 1);
     values.iter().fold(query, |query, value| query.bind(*value))
 }

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use async_trait::async_trait;
 use dcp_database::{BatchWriter, Database, DedicatedConnection, Transaction, is_worth_caching, signed};
 use dcp_model::primitive::Fingerprint;
-use jiff::Timestamp;
-use serde::Serialize;
-use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::any::AnyArguments;
 use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Row as _};
+use sqlx::{Any, AssertSqlSafe};
 
 use super::admit::{Admission, StoredState, admit};
 use super::fence::Lease;
-use super::{NewExecution, SaveExtras, json, members, read};
-use crate::api::{Error, Record, Result, Submitted};
-use crate::execution::{Execution, Id, Phase, Transition};
+use super::save::{Save, saved, state, update};
+use super::start::{self, LimitedSave, Start};
+use super::{NewExecution, checkpoints, json, members, read};
+use crate::api::{Error, Result, Submitted};
+use crate::request::Request;
 
 /// Maximum number of attempts at a batch whose rows others write at the same time.
 const MAX_RACES: u32 = 16;
@@ -26,6 +26,7 @@ const MAX_CACHED_JOBS: usize = 10_000;
 pub(super) enum Command {
     Submit(Box<Entry>),
     Save(Box<Save>),
+    Start(Box<LimitedSave>),
 }
 
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(super) enum Reply {
     Submitted(Result<Box<Submitted>>),
     /// True if the version was unchanged.
     Saved(bool),
+    Started(Start),
 }
 
 /// An execution to insert. It is serialized by its caller, because only one task writes.
@@ -48,32 +50,6 @@ impl Entry {
     pub(super) fn of(new: NewExecution) -> Self {
         let (request, state) = (json(&new.record.request), state(&new.record));
         Self { new, request, state }
-    }
-}
-
-/// An execution to write in place of its version.
-#[derive(Debug)]
-pub(super) struct Save {
-    id: Id,
-    version: u64,
-    phase: Phase,
-    ended: Option<Timestamp>,
-    clean_at: Option<Timestamp>,
-    state: String,
-    measured: Option<String>,
-}
-
-impl Save {
-    pub(super) fn of(record: &Record, extras: &SaveExtras) -> Self {
-        Self {
-            id: record.id().clone(),
-            version: record.version,
-            phase: record.execution.phase,
-            ended: record.execution.ended,
-            clean_at: extras.clean_at,
-            state: state(record),
-            measured: extras.measured.as_ref().map(json),
-        }
     }
 }
 
@@ -116,38 +92,57 @@ impl BatchWriter for Writer {
 struct Batch<'a> {
     entries: Vec<&'a Entry>,
     saves: Vec<&'a Save>,
+    starts: Vec<&'a LimitedSave>,
 }
 
-/// The results of a batch, in the order of its entries and of its saves.
+/// The results of a batch, in the order of its entries, of its saves and of its starts.
+#[derive(Default)]
 struct Written {
     admissions: Vec<Admission>,
     saved: Vec<bool>,
+    started: Vec<Start>,
 }
 
 impl<'a> Batch<'a> {
     fn of(commands: &'a [Command]) -> Self {
-        let (mut entries, mut saves) = (Vec::new(), Vec::new());
+        let mut batch = Self { entries: Vec::new(), saves: Vec::new(), starts: Vec::new() };
         for command in commands {
             match command {
-                Command::Submit(entry) => entries.push(&**entry),
-                Command::Save(save) => saves.push(&**save),
+                Command::Submit(entry) => batch.entries.push(entry),
+                Command::Save(save) => batch.saves.push(save),
+                Command::Start(start) => batch.starts.push(start),
             }
         }
-        Self { entries, saves }
+        batch
     }
 
     fn replies(&self, commands: &[Command], written: Written) -> Vec<Reply> {
         let entries = self.entries.iter().zip(written.admissions);
         let mut submitted = entries.map(|(entry, admission)| self.reply_to(admission, entry));
-        let mut saved = written.saved.into_iter();
+        let (mut saved, mut started) = (written.saved.into_iter(), written.started.into_iter());
         let reply = |command: &Command| match command {
             Command::Submit(_) => submitted.next().map(|it| Reply::Submitted(it.map(Box::new))),
             Command::Save(_) => saved.next().map(Reply::Saved),
+            Command::Start(_) => started.next().map(Reply::Started),
         };
         commands.iter().filter_map(reply).collect()
     }
 
     async fn write(
+        &self,
+        database: &mut DedicatedConnection,
+        jobs: &mut HashSet<Fingerprint>,
+    ) -> Result<Written> {
+        let mut written = match self.entries.is_empty() && self.saves.is_empty() {
+            true => Written::default(),
+            false => self.write_unlimited(database, jobs).await?,
+        };
+        written.started = start::write(database, &self.starts).await?;
+        Ok(written)
+    }
+
+    /// Writes all but the starts.
+    async fn write_unlimited(
         &self,
         database: &mut DedicatedConnection,
         jobs: &mut HashSet<Fingerprint>,
@@ -192,14 +187,15 @@ impl<'a> Batch<'a> {
     /// Writes without reading first, because nearly all submits are new. Returns none if one was not; other executions
     /// of the batch may be stored then, and `read_then_write` finds them.
     async fn write_optimistically(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
-        if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
+        let needs_reading = |request: &Request| request.fence.is_some() || request.checkpoint().is_some();
+        if self.entries.iter().any(|entry| needs_reading(&entry.new.record.request)) {
             return Ok(None);
         }
         let entries = &self.entries;
         let count = entries.len() as u64;
         let inserted = |saved| {
             let admissions = entries.iter().map(|_| Admission::Insert).collect();
-            Ok(Some(Written { admissions, saved }))
+            Ok(Some(Written { admissions, saved, ..Written::default() }))
         };
         // A single statement needs no transaction.
         if self.saves.is_empty() {
@@ -225,7 +221,7 @@ impl<'a> Batch<'a> {
     async fn read_then_write(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
         let mut transaction = database.write_after_reading().await?;
         let mut known = self.known(&mut transaction).await?;
-        let before = known.fences.clone();
+        let (before, checkpoints) = (known.fences.clone(), known.checkpoints.clone());
         let submits: Vec<&NewExecution> = self.entries.iter().map(|entry| &entry.new).collect();
         let admissions = admit(&submits, &mut known);
         let admitted = self.entries.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
@@ -235,10 +231,12 @@ impl<'a> Batch<'a> {
         {
             return Ok(None);
         }
-        if !record_epochs(&mut transaction, &before, &known.fences, &submits).await? {
+        if !record_epochs(&mut transaction, &before, &known.fences, &submits).await?
+            || !checkpoints::record(&mut transaction, &checkpoints, &known.checkpoints).await?
+        {
             return Ok(None);
         }
-        let mut written = Written { admissions, saved: Vec::new() };
+        let mut written = Written { admissions, ..Written::default() };
         if !self.saves.is_empty() {
             let (query, included) = update(database.database(), &self.saves);
             written.saved = saved(&self.saves, &included, &transaction.rows(query).await?);
@@ -250,7 +248,9 @@ impl<'a> Batch<'a> {
     async fn known(&self, transaction: &mut Transaction) -> Result<StoredState> {
         let requests = || self.entries.iter().map(|entry| &entry.new.record.request);
         let tokens: Vec<&str> = requests().map(|it| it.token.as_str()).collect();
-        let keys: Vec<&str> = requests().filter_map(|it| it.exclusive.as_deref()).collect();
+        let keys: Vec<(&str, &str)> =
+            requests().filter_map(|it| Some((it.domain.as_str(), it.exclusive.as_deref()?))).collect();
+        let locations: Vec<&str> = requests().filter_map(Request::checkpoint).collect();
         let leases: Vec<&str> = requests().filter_map(|it| Some(it.fence.as_ref()?.lease.as_str())).collect();
         let owners: BTreeSet<&str> = self.entries.iter().map(|it| it.new.record.owner.as_str()).collect();
         let mut known = StoredState {
@@ -260,6 +260,9 @@ impl<'a> Batch<'a> {
         };
         if !keys.is_empty() {
             known.key_holders = read::key_holders(transaction, &keys).await?;
+        }
+        if !locations.is_empty() {
+            known.checkpoints = checkpoints::domains(transaction, &locations).await?;
         }
         if !leases.is_empty() {
             known.fences = read::fences(transaction, &leases).await?;
@@ -319,43 +322,6 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
     })
 }
 
-/// Column types of an update.
-const UPDATE_TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
-
-/// Updates the executions whose version is unchanged, and returns their ids. Of several saves of one execution, only
-/// the first is included. Membership is not checked: a takeover changes the version, and the owner stays the same.
-fn update<'q>(database: &Database, saves: &[&'q Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
-    let mut ids = HashSet::new();
-    let included: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
-    let values = database.values(ids.len(), &UPDATE_TYPES);
-    let statement = format!(
-        "UPDATE runner_executions SET phase = save.column3, version = runner_executions.version + 1, \
-         ended = save.column4, clean_at = save.column5, state = save.column6, \
-         measured = coalesce(save.column7, measured) FROM ({values}) AS save \
-         WHERE id = save.column1 AND version = save.column2 RETURNING id"
-    );
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(ids.len()));
-    let of = saves.iter().zip(&included).filter(|(_, is)| **is);
-    let query = of.fold(query, |query, (save, _)| {
-        let query = query.bind(save.id.as_str()).bind(signed(save.version));
-        let query = query.bind(save.phase.name());
-        let query = query.bind(save.ended.map(Timestamp::as_millisecond));
-        let query = query.bind(save.clean_at.map(Timestamp::as_millisecond));
-        query.bind(save.state.as_str()).bind(save.measured.as_deref())
-    });
-    (query, included)
-}
-
-/// Returns for each save whether it was written, by the returned ids.
-fn saved(saves: &[&Save], included: &[bool], rows: &[AnyRow]) -> Vec<bool> {
-    let written: HashSet<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    saves
-        .iter()
-        .zip(included)
-        .map(|(save, included)| *included && written.contains(save.id.as_str()))
-        .collect()
-}
-
 /// Records the epochs of a batch. Returns false if somebody else recorded a newer epoch or created the lease.
 async fn record_epochs(
     transaction: &mut Transaction,
@@ -378,38 +344,4 @@ async fn record_epochs(
         }
     }
     Ok(true)
-}
-
-pub(super) async fn delete_ended(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
-    let mut transaction = database.write().await?;
-    // Executions that ended before the time were also created before it. The condition on the id therefore skips all
-    // younger rows, and the rows that are due are the first of the index.
-    let query = format!(
-        "DELETE FROM runner_executions WHERE id IN (SELECT id FROM runner_executions \
-         WHERE id < $1 AND ended < $2 AND clean_at IS NULL ORDER BY id LIMIT {limit})"
-    );
-    let youngest = Id::new(before, 0);
-    let query = sqlx::query(sqlx::AssertSqlSafe(query));
-    let query = query.bind(youngest.as_str()).bind(before.as_millisecond());
-    let deleted = transaction.execute(query).await?;
-    if deleted > 0 {
-        let query = "DELETE FROM runner_progress WHERE id < $1 \
-            AND NOT EXISTS (SELECT 1 FROM runner_executions WHERE runner_executions.id = runner_progress.id)";
-        transaction.execute(sqlx::query(query).bind(youngest.as_str())).await?;
-    }
-    transaction.commit().await?;
-    Ok(deleted)
-}
-
-/// The stored state of an execution beside its request; [`read::State`] reads it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct State<'a> {
-    execution: &'a Execution,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    history: &'a [Transition],
-}
-
-fn state(record: &Record) -> String {
-    json(&State { execution: &record.execution, history: &record.history })
 }

@@ -29,7 +29,9 @@ impl From<Error> for ServiceError {
                 .with("newest", newest.to_string()),
             Error::NotNow(_) => new(Code::FailedPrecondition, "NOT_NOW"),
             Error::Denied(_) => new(Code::PermissionDenied, "DENIED"),
-            Error::Exhausted(_) => new(Code::ResourceExhausted, "EXHAUSTED"),
+            Error::Exhausted { retry_after, .. } => {
+                new(Code::ResourceExhausted, "EXHAUSTED").with_retry_after(retry_after)
+            }
             Error::Unavailable(_) => new(Code::Unavailable, "UNAVAILABLE"),
             Error::Corrupt(_) => new(Code::DataLoss, "CORRUPT"),
         }
@@ -45,7 +47,7 @@ impl From<Error> for Status {
 /// Reads the error that a Runner sent.
 impl From<ServiceError> for Error {
     fn from(error: ServiceError) -> Self {
-        let ServiceError { reason, message, metadata, .. } = error;
+        let ServiceError { reason, message, metadata, retry_after, .. } = error;
         let get = |key: &str| metadata.get(key).cloned();
         let id = || get("execution").as_deref().and_then(Id::parse);
         let number = |key: &str| get(key).and_then(|text| text.parse().ok());
@@ -64,7 +66,7 @@ impl From<ServiceError> for Error {
             }),
             "NOT_NOW" => Some(Self::NotNow(message.clone())),
             "DENIED" | "UNAUTHENTICATED" => Some(Self::Denied(message.clone())),
-            "EXHAUSTED" => Some(Self::Exhausted(message.clone())),
+            "EXHAUSTED" => Some(Self::Exhausted { message: message.clone(), retry_after }),
             "UNAVAILABLE" | "TOO_LATE" => Some(Self::Unavailable(message.clone())),
             _ => None,
         };
@@ -74,6 +76,8 @@ impl From<ServiceError> for Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -88,7 +92,8 @@ mod tests {
             Error::Fenced { lease: text(), epoch: 3, newest: u64::MAX },
             Error::NotNow(text()),
             Error::Denied(text()),
-            Error::Exhausted(text()),
+            Error::Exhausted { message: text(), retry_after: None },
+            Error::Exhausted { message: text(), retry_after: Some(Duration::from_millis(1500)) },
             Error::Unavailable(text()),
             Error::Corrupt(text()),
         ] {

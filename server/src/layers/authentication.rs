@@ -1,6 +1,7 @@
 //! Identifies callers.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State};
 use axum::middleware::Next;
@@ -12,13 +13,14 @@ use super::target::Target;
 use crate::access::Access;
 use crate::audit::{self, Audit};
 use crate::caller::Caller;
-use crate::verifier::Rejection;
+use crate::certificate::Holder;
+use crate::rejection::Rejection;
 
 /// The way in which the callers of a connection are authenticated.
 #[derive(Debug, Clone)]
 pub(crate) enum Authentication {
-    /// Callers over TCP, identified by the tokens of their calls.
-    Token { peer: Option<IpAddr> },
+    /// Callers over TCP, identified by the tokens of their calls, or by the client certificate of the connection.
+    Remote { peer: Option<IpAddr>, certificate: Option<Arc<Result<Holder, String>>> },
     /// Callers over the Unix socket, identified by the system as processes of a user.
     PeerCredentials(Caller),
 }
@@ -40,20 +42,20 @@ pub(super) async fn identify(
 ) -> Result<Response, Response> {
     let caller = match (authentication, &access) {
         (Authentication::PeerCredentials(caller), _) => Ok(caller),
-        (Authentication::Token { peer }, Some(access)) => {
+        (Authentication::Remote { peer, certificate }, Some(access)) => {
             let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
             let audit = access.audit_log().cloned().map(|log| {
                 let trace = audit::trace_id(traceparent);
                 Audit { log, clock, peer, trace }
             });
-            let given = access.given(&request);
+            let given = access.given(&request, certificate.as_deref());
             let caller = match given {
-                Ok(given) => access.caller(given).await,
+                Ok(given) => access.caller(given, clock).await,
                 Err(rejection) => Err(rejection),
             };
             caller.map(|caller| caller.with_audit(audit))
         }
-        (Authentication::Token { .. }, None) => {
+        (Authentication::Remote { .. }, None) => {
             Err(Rejection::Invalid("this server has no tokens".to_owned()))
         }
     };

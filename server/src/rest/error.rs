@@ -83,7 +83,7 @@ pub enum CommonErrors {
     /// The caller is not permitted to do this: `DENIED`
     #[response(status = 403)]
     Denied(#[to_schema] ErrorBody),
-    /// A limit is reached, and `EXHAUSTED` names it. A retry later is safe.
+    /// A limit is reached, and `EXHAUSTED` names it. A retry later is safe, after the time in `retry-after` if it is given.
     #[response(status = 429)]
     Exhausted(#[to_schema] ErrorBody),
     /// The stored data is damaged: `CORRUPT`

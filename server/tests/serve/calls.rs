@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_server::Tls;
+use dcp_server::{Pem, Tls};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tokio::io::AsyncWriteExt as _;
@@ -155,7 +155,7 @@ async fn shutdown_waits_for_running_calls_up_to_the_grace_period() {
 #[tokio::test]
 async fn http_1_works_over_tls() {
     let (tls, certificate) = certificate();
-    let server = Server::start(|options| options.tls = Some(tls)).await;
+    let server = Server::start(|options| options.tls = Some(Tls::new(&tls).unwrap())).await;
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -168,17 +168,16 @@ async fn http_1_works_over_tls() {
     assert!(send_and_read(&mut stream, "/who", &bearer()).await.ends_with("ada"));
 }
 
-#[tokio::test]
-async fn unusable_certificate_is_rejected_without_quoting_it() {
+#[test]
+fn unusable_certificate_is_rejected_without_quoting_it() {
     let (good, _) = certificate();
     let (other, _) = certificate();
     for (certificate, key, expected) in [
-        (b"secret".to_vec(), good.key.clone(), "no certificate"),
+        (b"secret".to_vec(), good.key.clone(), "no certificate in PEM"),
         (good.certificate.clone(), b"secret".to_vec(), "no key"),
         (good.certificate.clone(), other.key.clone(), "belong together"),
     ] {
-        let server = Server::start(|options| options.tls = Some(Tls { certificate, key })).await;
-        let error = server.ended.await.unwrap().unwrap_err().to_string();
+        let error = Tls::new(&Pem { certificate, key, client_authorities: None }).unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("secret"), "{error}");
     }
 }

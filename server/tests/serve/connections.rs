@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_server::Tls;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tonic::Code;
@@ -51,7 +52,7 @@ async fn a_connection_without_a_call_is_closed() {
     let (tls, _) = certificate();
     let server = Server::start(|options| {
         options.limits.head_timeout = Duration::from_millis(300);
-        options.tls = Some(tls);
+        options.tls = Some(Tls::new(&tls).unwrap());
     });
     ended(&mut server.await.connect().await).await;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{Extension, State};
 use axum::routing::get;
-use dcp_server::{Call, CallNotes, Caller, Error, Log, Options, Services, Tls, Token, Tokens, serve};
+use dcp_server::{Call, CallNotes, Caller, Error, Log, Options, Pem, Services, Token, Tokens, serve};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -243,10 +243,11 @@ pub(crate) async fn ended(stream: &mut (impl AsyncRead + Unpin)) {
     let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it is ended");
 }
 
-pub(crate) fn certificate() -> (Tls, rcgen::Certificate) {
+pub(crate) fn certificate() -> (Pem, rcgen::Certificate) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it can be created");
-    (Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() }, cert)
+    let (certificate, key) = (cert.pem().into(), signing_key.serialize_pem().into());
+    (Pem { certificate, key, client_authorities: None }, cert)
 }
 
 /// Opens an HTTP/2 connection. It answers pings automatically.

@@ -133,7 +133,7 @@ impl Process {
         Self { child, url, log, _out: out }
     }
 
-    fn send(&self, signal: Signal) {
+    pub(crate) fn send(&self, signal: Signal) {
         send_signal(&self.child.id().to_string(), signal);
     }
 

@@ -32,3 +32,4 @@ mod secrets;
 mod serve;
 mod sinks;
 mod terminal;
+mod transport;

@@ -2,16 +2,21 @@
 
 mod calls;
 mod identity;
+mod postgres;
 mod world;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
+use dcp_proto::runner::v1::runner_client::RunnerClient;
+use dcp_proto::runner::v1::{WatchRequest, WatchResponse};
 use dcp_tests::fake_spark::wait_until;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Streaming};
 
 use crate::harness::DCP;
 use calls::{call_control, call_gateway, call_identity, call_rest, call_runner};
@@ -183,6 +188,80 @@ fn a_changed_policy_is_in_force_and_one_with_a_failing_test_is_not() {
     wait_until(|| (status("nobody") == 404).then_some(()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_once_its_caller_has_lost_the_role() {
+    let world = World::start();
+    let runs = world.run(&["runs", "sales/clicks", "--output", "json"]).exits_with(0).json();
+    let id = runs[0]["execution"]["id"].as_str().expect("the stream runs").to_owned();
+    let watch = async |caller: &str| {
+        let channel = Channel::from_shared(world.url.clone()).expect("the URL is valid").connect().await;
+        let mut client = RunnerClient::new(channel.expect("the server listens"));
+        let mut request = Request::new(WatchRequest { id: id.clone(), from: 0 });
+        let bearer = format!("Bearer {}", world.tokens[caller]).parse().expect("a token is ASCII");
+        request.metadata_mut().insert("authorization", bearer);
+        let mut steps = client.watch(request).await.expect("the caller is a viewer").into_inner();
+        steps.message().await.expect("the caller is a viewer").expect("the stream was started");
+        steps
+    };
+    let ended = async |mut steps: Streaming<WatchResponse>| loop {
+        match steps.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => unreachable!("the execution does not end"),
+            Err(status) => return status,
+        }
+    };
+    let (by_policy, by_token, kept) =
+        (watch("viewer").await, watch("operator").await, watch("viewer-of-all").await);
+    let lost = POLICY.replace("users: [viewer]", "users: [another]");
+    world.sandbox.write("policy.yaml", lost);
+    let status = ended(by_policy).await;
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    assert!(status.message().contains("`viewer` needs the role `viewer`"), "{status:?}");
+
+    let list = world.run(&["token", "list", "--output", "json"]).exits_with(0).json();
+    let tokens = list["tokens"].as_array().expect("there are tokens");
+    let token = tokens.iter().find(|token| token["name"] == "operator").expect("it was created");
+    world.run(&["token", "revoke", token["id"].as_str().expect("it has an id")]).exits_with(0);
+    let status = ended(by_token).await;
+    assert!(status.message().contains("was revoked"), "{status:?}");
+    // Another caller keeps the stream.
+    let more = tokio::time::timeout(std::time::Duration::from_millis(100), ended(kept)).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[test]
+fn a_key_or_checkpoint_of_another_domain_does_not_stop_its_stream() {
+    let world = World::start();
+    let checkpoint = format!("file://{}", world.fake_spark.path("checkpoint/finance").display());
+    // The job of the stream runs until it is stopped.
+    let definition = world.run(&["show", "CoreEtlJob/sales/clicks"]).exits_with(0).json()["body"].clone();
+    let submit = |token: &str, fields: Value| {
+        let mut body = json!({"token": token, "definition": definition});
+        body.as_object_mut()
+            .expect("it is an object")
+            .extend(fields.as_object().cloned().unwrap_or_default());
+        world.http("developer", "POST", "/api/v1/job", Some(&body))
+    };
+    let (status, text) = submit("key", json!({"exclusive": checkpoint}));
+    assert!((200..300).contains(&status), "{text}");
+    let (status, text) = submit("ordered", json!({"exclusive": checkpoint, "order": i64::MAX >> 11}));
+    assert!((200..300).contains(&status), "{text}");
+    let streaming = json!({"exclusive": checkpoint, "streaming": {"checkpoint": checkpoint}});
+    let (status, text) = submit("checkpoint", streaming.clone());
+    assert!(
+        status == 409 && text.contains("NOT_NOW") && text.contains("belongs to another domain"),
+        "{text}"
+    );
+    let streams = || world.http("developer-of-all", "GET", "/api/v1/job?domain=finance&name=clicks", None).1;
+    assert!(!streams().contains("CANCELLED"));
+    // While the stream is stopped, its checkpoint stays its own, and it starts again.
+    world.run(&["pause", "finance/clicks", "--wait"]).exits_with(0);
+    let (status, text) = submit("paused", streaming);
+    assert!(status == 409 && text.contains("belongs to another domain"), "{text}");
+    world.run(&["resume", "finance/clicks"]).exits_with(0);
+    wait_until(|| streams().contains("RUNNING").then_some(()));
+}
+
 #[test]
 fn a_developer_applies_the_workloads_of_the_own_domain_only() {
     let world = World::start();
@@ -206,9 +285,16 @@ fn a_developer_applies_the_workloads_of_the_own_domain_only() {
     run(&apply, "developer").exits_with(0).prints("applied serial 1");
     assert!(world.sandbox.read("client/dags/sales__nightly.py").contains("sales__nightly"));
     run(&["plan"], "developer").exits_with(0).prints("nothing to do");
-    run(&["plan"], "nobody").exits_with(0).prints("sales/nightly");
+    run(&["plan"], "nobody")
+        .exits_with(0)
+        .prints("1 workload is not planned, as you have no role in `web/prod` for `sales`");
 
     world.sandbox.write("client/manifests/nightly.yaml", scheduled("finance"));
-    run(&apply, "developer").exits_with(1).prints("needs the role `developer` for the domain `finance`");
+    run(&apply, "developer")
+        .exits_with(1)
+        .prints("you have no role in `web/prod` for `finance`; nothing was applied");
+    run(&["apply", "--auto-approve", "--select", "sales/*"], "developer")
+        .exits_with(0)
+        .prints("applied serial 2");
     run(&["history"], "developer").exits_with(0).prints("     1  2").prints("developer");
 }

@@ -10,6 +10,8 @@ mod cloud;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod ownership;
 #[cfg(test)]
 mod persistence;

@@ -26,10 +26,10 @@ const PLACE: &str = "here";
 const LEASE: Duration = Duration::from_secs(15);
 
 /// A small generator of numbers that depend on the seed alone.
-struct SeededRng(u64);
+pub(crate) struct SeededRng(pub(crate) u64);
 
 impl SeededRng {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -37,7 +37,7 @@ impl SeededRng {
         (mixed ^ (mixed >> 31)) % limit
     }
 
-    fn index(&mut self, of: usize) -> usize {
+    pub(crate) fn index(&mut self, of: usize) -> usize {
         usize::try_from(self.below(of as u64)).expect("the number is smaller than a usize")
     }
 }
@@ -417,7 +417,7 @@ pub(crate) async fn read_listings(store: &Store) -> Listings {
     loop {
         let page = store.holders(&after, 2).await.expect("the store can be read");
         let Some(last) = page.last() else { break };
-        after.clone_from(&last.key);
+        after = last.position();
         keys.extend(page.into_iter().map(|it| it.key));
     }
     (tokens, keys)

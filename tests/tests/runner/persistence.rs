@@ -27,7 +27,7 @@ pub(crate) async fn store_execution(
     let mut record = store.submit(new).await.unwrap().record;
     if let Some(ended) = ended {
         (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
-        let also = SaveExtras { clean_at: clean_at.map(at), measured: None };
+        let also = SaveExtras { clean_at: clean_at.map(at), ..SaveExtras::default() };
         assert!(store.save(&mut record, also).await.unwrap());
     }
     id

@@ -29,6 +29,35 @@ async fn fixture() -> Fixture {
 
 contract!(fixture());
 
+async fn two_stores() -> ((), [Store; 2]) {
+    let url = database();
+    let open = async || Store::postgres(&url).await.expect("the store opens");
+    ((), [open().await, open().await])
+}
+
+crate::limits::limits!(two_stores());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_older_dcp_stay_held() {
+    let url = database();
+    let open = async || Store::postgres(&url).await.expect("the store opens");
+    crate::limits::keys::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_stay_within_their_limits_despite_pauses_and_kills() {
+    let open = async || Store::postgres(&database()).await.expect("the store opens");
+    crate::limits::simulation::simulate(10, open).await;
+}
+
+/// A Runner that is paused while it starts an execution delays those of its domain only.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_start_delays_no_other_domain() {
+    let url = database();
+    let store = Store::postgres(&url).await.expect("the store opens");
+    crate::limits::a_paused_start_delays_no_other_domain(store, &url).await;
+}
+
 #[tokio::test]
 async fn lists_have_the_visible_executions() {
     let store = Store::postgres(&database()).await.expect("the store opens");

@@ -32,6 +32,36 @@ async fn fixture() -> Fixture {
 
 contract!(fixture());
 
+async fn two_stores() -> (tempfile::TempDir, [Store; 2]) {
+    let folder = folder();
+    let path = folder.path().join("runs.db");
+    let open = async || Store::sqlite(&path).await.expect("the store opens");
+    let stores = [open().await, open().await];
+    (folder, stores)
+}
+
+crate::limits::limits!(two_stores());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_an_older_dcp_stay_held() {
+    let folder = folder();
+    let path = folder.path().join("runs.db");
+    let open = async || Store::sqlite(&path).await.expect("the store opens");
+    let url = format!("sqlite://{}", path.display());
+    crate::limits::keys::keys_of_an_older_dcp_stay_held(open().await, &url, open).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_stay_within_their_limits_despite_pauses_and_kills() {
+    let folder = folder();
+    let next = std::sync::atomic::AtomicU32::new(0);
+    crate::limits::simulation::simulate(100, async || {
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Store::sqlite(&folder.path().join(format!("{number}.db"))).await.expect("the store opens")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_first_cluster_of_an_application_stays() {
     let folder = tempfile::tempdir().expect("the temporary folder is writable");
@@ -248,7 +278,7 @@ async fn submit_when_accepted(runner: &InProcessRunner, token: &str) -> Record {
     loop {
         match runner.submit(submit(token, "work")).await {
             Ok(submitted) => return submitted.record,
-            Err(Error::Exhausted(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(Error::Exhausted { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
             Err(error) => panic!("{error:?}"),
         }
     }
@@ -274,7 +304,7 @@ async fn queue_of_a_domain_is_limited() {
         waiting.push(runner.submit(submit(token, "work")).await.unwrap().record);
     }
     let error = runner.submit(submit("c", "work")).await.unwrap_err();
-    let Error::Exhausted(said) = &error else { panic!("{error:?}") };
+    let Error::Exhausted { message: said, .. } = &error else { panic!("{error:?}") };
     assert!(
         said.contains("`tests`") && said.contains("(limit 2)") && said.contains("--max-queued"),
         "{said}"
@@ -289,7 +319,7 @@ async fn queue_of_a_domain_is_limited() {
     runner.stop().await.unwrap();
     let next = with_limit(1).await;
     next.wait_for_statuses().await;
-    assert!(matches!(next.submit(submit("d", "work")).await, Err(Error::Exhausted(_))));
+    assert!(matches!(next.submit(submit("d", "work")).await, Err(Error::Exhausted { .. })));
     std::fs::write(fake_spark.path("go-wait"), "").unwrap();
     for record in [&running, &waiting[1], &third] {
         assert_eq!(wait_for_end(&next, record.id()).await.execution.phase, Phase::Succeeded);

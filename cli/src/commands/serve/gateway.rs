@@ -8,7 +8,7 @@ use dcp_runner::store::Store;
 use dcp_server::Services;
 use tokio::sync::watch;
 
-use super::Sockets;
+use super::{Accepted, Sockets};
 use crate::args::ServeGateway;
 use crate::clusters::{self, ClustersFile};
 use crate::failure::{Failure, Verdict};
@@ -19,10 +19,8 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
     super::is_postgres(database)?;
     let mut options = super::options(served, console)?;
     super::block_on(async {
-        let here = Path::new(".");
-        let (access, entry) =
-            super::access(*listen, policy.as_deref(), database, here, served, console).await?;
-        options.access = Some(access);
+        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
+        let entry = accepted.set(&mut options, database, Path::new("."), console).await?;
         let store = super::open_executions(database).await?;
         let (file, of_file) = ClustersFile::open(clusters, None, Arc::new(store.clone()), console).await?;
         tokio::spawn(file.follow(of_file.clone()));

@@ -18,7 +18,7 @@ use dcp_runner::store::Store;
 use dcp_server::Services;
 use jiff::Timestamp;
 
-use super::{Sockets, WRITES_EXECUTIONS};
+use super::{Accepted, Sockets, WRITES_EXECUTIONS};
 use crate::args::ServeRunner;
 use crate::cluster::Choice;
 use crate::clusters;
@@ -34,11 +34,12 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let mut options = super::options(served, console)?;
     super::block_on(async {
-        let (access, entry) =
-            super::access(*listen, policy.as_deref(), database, &root, served, console).await?;
-        options.access = Some(access);
+        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
+        let entry = accepted.set(&mut options, database, &root, console).await?;
+        let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
         let store = super::open_executions(database).await?;
-        let (runner_options, clusters) = runner_options(args, &root, &store, console).await?;
+        let (mut runner_options, clusters) = runner_options(args, &root, &store, console).await?;
+        runner_options.policy = policy;
         let in_process_runner =
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = services(&in_process_runner, clusters);

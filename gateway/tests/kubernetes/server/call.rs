@@ -30,7 +30,8 @@ impl Scope {
 #[derive(Debug, Clone)]
 pub(crate) enum Verb {
     Get(Key),
-    List(Scope),
+    /// A list, and the version that it has to be at least as new as.
+    List(Scope, Option<u64>),
     Watch {
         scope: Scope,
         version: u64,
@@ -81,7 +82,7 @@ impl Call {
         let scope = |it: &Scope| format!("{:?} {:?} {:?}", it.kind, it.namespace, it.value);
         match &self.verb {
             Verb::Get(key) => format!("GET {}", object(key)),
-            Verb::List(it) => format!("LIST {}", scope(it)),
+            Verb::List(it, _) => format!("LIST {}", scope(it)),
             Verb::Watch { scope: it, version, .. } => format!("WATCH {} from {version}", scope(it)),
             Verb::Create(key, _) => format!("POST {}", object(key)),
             Verb::Replace(key, body) => format!("PUT {} {}", object(key), body["data"]["record"]),
@@ -166,7 +167,10 @@ fn collection(kind: Kind, namespace: Option<&str>, query: &mut BTreeMap<String, 
     if query.remove("watch").is_none() {
         // All objects fit into one page.
         assert!(query.remove("limit").is_none_or(|limit| limit == "500"));
-        return Verb::List(scope);
+        let version = query.remove("resourceVersion").map(|text| text.parse().expect("it is a number"));
+        let rule = query.remove("resourceVersionMatch");
+        assert_eq!(rule.as_deref(), version.map(|_| "NotOlderThan"));
+        return Verb::List(scope, version);
     }
     assert_eq!(query.remove("allowWatchBookmarks").as_deref(), Some("true"));
     let mut number = |key: &str| {

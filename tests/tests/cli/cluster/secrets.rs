@@ -2,10 +2,11 @@
 //! every object of the cluster, and in everything that dcp and Spark write.
 
 use dcp_tests::cluster::{RECORDS, objects_as_text, parsed};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Project;
 
@@ -83,6 +84,30 @@ async fn assert_unseen(project: &Project) {
     }
 }
 
+/// Checks the secrets with the credentials of an account without rights.
+async fn check_without_the_right_to_read_secrets(project: &Project) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(project.cluster.client().await, &project.namespace);
+    let account = parsed(json!({"metadata": {"name": "guest"}}));
+    accounts.create(&PostParams::default(), &account).await.expect("the account can be created");
+    let request: TokenRequest = parsed(json!({"metadata": {}, "spec": {"audiences": []}}));
+    let token = accounts.create_token_request("guest", &PostParams::default(), &request).await;
+    let token = token.expect("a token can be requested").status.expect("there is one").token;
+    let own = std::fs::read_to_string(project.cluster.kubeconfig()).expect("the file can be read");
+    let mut kubeconfig: Value = serde_yaml_ng::from_str(&own).expect("the file is YAML");
+    for user in kubeconfig["users"].as_array_mut().expect("users are a list") {
+        user["user"] = json!({"token": token});
+    }
+    project.sandbox.write("guest/kubeconfig", kubeconfig.to_string());
+    let file = project.sandbox.read("clusters.yaml");
+    let path = project.cluster.kubeconfig().display().to_string();
+    project.sandbox.write("guest/clusters.yaml", file.replace(&path, "kubeconfig"));
+    let args =
+        ["secrets", "check", "--cluster", "test", "--clusters", "guest/clusters.yaml", "--output", "json"];
+    let secret = project.run(&args).exits_with(0).json()["secrets"][0].clone();
+    let reason = secret["reason"].as_str().expect("there is a reason");
+    assert!(reason.contains("lack the right to `get` `secrets`"), "{secret}");
+}
+
 #[tokio::test]
 async fn settings_and_variables_have_secrets_that_nothing_shows() {
     let mut project = Project::prepare("cli-secrets", &[("secret", JOB)]).await;
@@ -90,7 +115,19 @@ async fn settings_and_variables_have_secrets_that_nothing_shows() {
     project.sandbox.edit("manifests/secret.yaml", "driver: {configMaps", &format!("{variable}configMaps"));
     // The driver reads its own event log.
     project.sandbox.edit("clusters.yaml", "    settings:", "    eventLogs: file:///tmp\n    settings:");
+    let check = |code: i32, state: &str| {
+        let args = ["secrets", "check", "--cluster", "test", "--output", "json"];
+        let found = project.run(&args).exits_with(code);
+        assert!(!found.stdout.contains("canary"), "{}", found.stdout);
+        let secrets = found.json()["secrets"].clone();
+        let states: Vec<_> =
+            secrets.as_array().expect("they are a list").iter().map(|it| &it["state"]).collect();
+        assert_eq!(states, [state], "{secrets}");
+    };
+    check(1, "missing");
     create_secret(&project).await;
+    check(0, "found");
+    check_without_the_right_to_read_secrets(&project).await;
     project.start_up();
     project.run(&["apply", "--auto-approve"]).exits_with(0);
     let run = project.run(&["run", "sales/secret", "--wait"]).exits_with(0);

@@ -147,7 +147,13 @@ pub(crate) async fn holders_of_keys_are_listed(fixture: Fixture) {
         let found = fixture.runner.holders(after, limit).await.unwrap();
         found.into_iter().map(|it| it.key).collect::<Vec<_>>()
     };
-    assert_eq!((keys("a", 2).await, keys("d", 2).await), (vec!["b".to_owned(), "c".to_owned()], vec![]));
+    let after = |index: usize| found[index].position();
+    assert_eq!(
+        (keys(&after(0), 2).await, keys(&after(3), 2).await),
+        (vec!["b".to_owned(), "c".to_owned()], vec![])
+    );
+    let error = fixture.other.holders("a", 2).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid { field, .. } if field == "after"), "{error:?}");
     // Any change increases the version.
     fixture.runner.cancel(&ids[1], "tester").await.unwrap();
     let after = fixture.other.holders("", 1).await.unwrap();
