@@ -34,7 +34,7 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let mut options = super::options(served, console)?;
     super::block_on(async {
-let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
+        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
         let login = accepted.set(&mut options, database, &root, console).await?;
         let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
         let store = super::open_executions(database).await?;
