@@ -204,10 +204,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn start(store: Store) -> Self {
+    async fn start(store: Store, slots: Option<usize>) -> Self {
         let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
         let (mut options, policy) = limited(&fake_spark, &json!([{"domains": ["sales"], "running": 1}]));
-        options.backends[0].1.slots = Some(2);
+        options.backends[0].1.slots = slots;
         let runner = InProcessRunner::start(store, options).await.expect("the Runner starts");
         let running = run(&runner, "sales", "wait-1").await;
         wait_for(&runner, &running, |it| it.execution.phase == Phase::Running).await;
@@ -233,7 +233,7 @@ async fn run(runner: &InProcessRunner, domain: &str, what: &str) -> Id {
 
 /// Executions beyond the limit wait in their order, with the reason, and delay no other domain.
 pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
-    let waiting = Waiting::start(store).await;
+    let waiting = Waiting::start(store, Some(2)).await;
     let runner = &waiting.runner;
     let record =
         wait_for(runner, &waiting.first, waits_for("as many executions of the domain `sales` run")).await;
@@ -259,7 +259,7 @@ pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
 
 /// A changed limit is in force without a restart, and what runs goes on.
 pub(crate) async fn a_changed_limit_is_in_force(store: Store, _: Store) {
-    let waiting = Waiting::start(store).await;
+    let waiting = Waiting::start(store, None).await;
     let runner = &waiting.runner;
     wait_for(runner, &waiting.first, waits_for("limit `running: 1`")).await;
     waiting.policy.send_replace(policy(&json!([{"domains": ["*"], "running": 2}])));
