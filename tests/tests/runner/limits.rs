@@ -32,6 +32,7 @@ macro_rules! limits {
         crate::limits::tests! {
             $stores;
             starts_stay_within_the_limit_of_each_domain,
+            only_one_of_two_concurrent_starts_is_stored,
             results_of_a_domain_are_summed,
             a_key_belongs_to_its_domain,
             a_checkpoint_belongs_to_the_first_domain,
@@ -131,6 +132,18 @@ pub(crate) async fn starts_stay_within_the_limit_of_each_domain(one: Store, othe
     // A higher or lower limit is in force at once.
     assert_eq!(start(&one, &mut stored(&one, "sales", 103).await, LIMIT + 1).await, Start::Stored);
     assert_eq!(start(&one, &mut stored(&one, "sales", 104).await, 1).await, Start::Full);
+}
+
+/// Two Runners start the first execution of a domain at the same moment, many times.
+pub(crate) async fn only_one_of_two_concurrent_starts_is_stored(one: Store, other: Store) {
+    one.register("nobody").await.expect("the database responds");
+    for round in 0..60 {
+        let domain = format!("domain-{round}");
+        let mut first = stored(&one, &domain, 2 * round).await;
+        let mut second = stored(&other, &domain, 2 * round + 1).await;
+        let started = futures_util::join!(start(&one, &mut first, 1), start(&other, &mut second, 1));
+        assert_ne!(started, (Start::Stored, Start::Stored), "round {round}");
+    }
 }
 
 /// Another process holds the lock of a domain, like a Runner that is paused between its count and its write.
