@@ -29,7 +29,7 @@ from dcp_airflow._settings import Settings
 from dcp_airflow.assets import completed
 from dcp_airflow.deadlines import deadline_missed
 from dcp_airflow.errors import Invalid, NotFound, Rejected, TokenReused, Unavailable
-from dcp_airflow.operators import SparkOperator, parameter_text, parse_address
+from dcp_airflow.operators import SparkOperator, parameter_text, parse_address, triggering_user
 
 
 LIVE = ("QUEUED", "SUBMITTING", "PENDING", "RUNNING", "RETRYING")
@@ -346,6 +346,17 @@ class Values(TestCase):
             )
         with self.assertRaisesRegex(ValueError, "a list of names"):
             SparkOperator(task_id="it", scope="shop", job="a/b", run_parameters={"day": "x"}, partition="day")
+
+
+class TriggeringUser(TestCase):
+    def test_user_is_sent_if_a_user_triggered_the_run(self) -> None:
+        def field(name: object) -> dict[str, str]:
+            return triggering_user({"dag_run": SimpleNamespace(triggering_user_name=name)})
+
+        self.assertEqual(field("ada"), {"on_behalf_of": "ada"})
+        for nobody in (None, "", "a\nb", "ä" * 129, 7):
+            self.assertEqual(field(nobody), {})
+        self.assertEqual(triggering_user({}), {})
 
 
 class Assets(TestCase):

@@ -126,6 +126,7 @@ impl Bench {
             order: None,
             fence: None,
             by: "benchmark".to_owned(),
+            on_behalf_of: None,
         }
     }
 

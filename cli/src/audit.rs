@@ -52,13 +52,18 @@ pub(crate) fn to_json(entry: &AuditEntry) -> Value {
         scope,
         domain,
         subject,
+        on_behalf_of,
         is_allowed,
         reason,
         peer,
         trace,
     } = entry;
-    json!({
+    let mut value = json!({
         "at": at, "caller": caller, "credential": credential, "action": action, "scope": scope, "domain": domain,
         "subject": subject, "allowed": is_allowed, "reason": reason, "peer": peer, "trace": trace,
-    })
+    });
+    if let Some(person) = on_behalf_of {
+        value["onBehalfOf"] = json!(person);
+    }
+    value
 }

@@ -10,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-const SCHEMA: Schema = Schema { table: "audit_schema", migrations: &[include_str!("audit/schema-1.sql")] };
+const SCHEMA: Schema = Schema {
+    table: "audit_schema",
+    migrations: &[include_str!("audit/schema-1.sql"), include_str!("audit/schema-2.sql")],
+};
 
 /// Interval at which old entries are removed.
 const CLEAN_INTERVAL: Duration = Duration::from_hours(1);
@@ -39,7 +42,8 @@ struct Writer {
     database: Database,
 }
 
-const COLUMNS: &str = "at, caller, credential, action, scope, domain, subject, allowed, reason, peer, trace";
+const COLUMNS: &str =
+    "at, caller, credential, action, scope, domain, subject, allowed, reason, peer, trace, on_behalf_of";
 
 impl Store {
     /// Opens a file of SQLite. If it is missing, it is created.
@@ -120,6 +124,7 @@ impl Store {
             reason: database.get(row, 8)?,
             peer: database.get(row, 9)?,
             trace: database.get(row, 10)?,
+            on_behalf_of: database.get(row, 11)?,
         })
     }
 }
@@ -158,7 +163,7 @@ impl BatchWriter for Writer {
         for rows in rows.chunks(MAX_ROWS) {
             let into = format!("audit_entries (id, {COLUMNS})");
             transaction
-                .insert(&into, 12, "", rows, |query, (id, entry)| {
+                .insert(&into, 13, "", rows, |query, (id, entry)| {
                     query
                         .bind(id.as_str())
                         .bind(entry.at.to_string())
@@ -172,6 +177,7 @@ impl BatchWriter for Writer {
                         .bind(entry.reason.as_str())
                         .bind(entry.peer.as_deref())
                         .bind(entry.trace.as_str())
+                        .bind(entry.on_behalf_of.as_deref())
                 })
                 .await?;
         }
@@ -199,6 +205,7 @@ mod tests {
             scope: Some("shop".to_owned()),
             domain: Some("sales".to_owned()),
             subject: None,
+            on_behalf_of: (caller == "bob").then(|| "eve".to_owned()),
             is_allowed,
             reason: "binding 1".to_owned(),
             peer: Some("127.0.0.1".to_owned()),

@@ -75,7 +75,7 @@ fn on<'a>(
     address: &'a Address,
     subject: &'a str,
 ) -> Act<'a> {
-    Act { name, role, resource: resource(scope, &address.domain), subject: Some(subject) }
+    Act { resource: resource(scope, &address.domain), subject: Some(subject), ..Act::new(name, role) }
 }
 
 fn all_domains(scope: &Scope) -> Resource<'_> {
@@ -201,7 +201,7 @@ impl Registry for Guarded<dyn Registry> {
     }
 
     async fn domains(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<BTreeSet<String>>> {
-        let act = Act { name: "bodies", role: Role::Viewer, resource: all_domains(scope), subject: None };
+        let act = Act { resource: all_domains(scope), ..Act::new("bodies", Role::Viewer) };
         self.authorize(act).await?;
         self.part.domains(scope, fingerprints).await
     }
@@ -237,7 +237,8 @@ impl Registry for Guarded<dyn Registry> {
             let (roles, checked) = checked.await?;
             for (Reverse(role), domain) in roles {
                 let resource = resource(scope, &domain);
-                self.authorize(Act { name: "commit", role, resource, subject: Some(&checked.id) }).await?;
+                let act = Act { resource, subject: Some(&checked.id), ..Act::new("commit", role) };
+                self.authorize(act).await?;
             }
             commit = checked;
         }
@@ -349,7 +350,7 @@ impl Assets for Guarded<dyn Assets> {
     ) -> Result<Vec<Completion>> {
         let domain = new.job.as_deref().and_then(|job| job.split_once('/')).map(|(domain, _)| domain);
         let resource = domain.map_or_else(|| all_domains(scope), |domain| resource(scope, domain));
-        let act = Act { name: "complete", role: Role::Operator, resource, subject: new.job.as_deref() };
+        let act = Act { resource, subject: new.job.as_deref(), ..Act::new("complete", Role::Operator) };
         self.authorize(act).await?;
         self.part.complete(scope, new, by, at).await
     }

@@ -90,6 +90,9 @@ pub struct Desired {
     /// The partitions of its outputs that are reported as complete, if any are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completes: Option<Completes>,
+    /// The author of the newest revision, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
 }
 
 /// The partitions of a stream's outputs that are reported as complete.

@@ -53,7 +53,7 @@ impl Guarded {
     /// Returns an execution if the caller has a role for it. `act` is the name of what it is about to do.
     async fn find(&self, id: &Id, act: &'static str, role: Role) -> Result<Record> {
         let record = self.runner.check(id).await?;
-        let act = Act { name: act, role, resource: resource(&record), subject: Some(id.as_str()) };
+        let act = Act { resource: resource(&record), subject: Some(id.as_str()), ..Act::new(act, role) };
         match self.caller.authorize(act).await {
             Ok(()) => Ok(record),
             Err(Denied::Hidden) => Err(Error::unknown(id)),
@@ -92,7 +92,8 @@ impl Guarded {
                 (Role::Developer, Resource::of(None, metadata.domain.as_str()), metadata.name.as_str())
             }
         };
-        let act = Act { name: "submit", role, resource, subject: Some(name) };
+        let on_behalf_of = submit.on_behalf_of.as_deref();
+        let act = Act { name: "submit", role, resource, subject: Some(name), on_behalf_of };
         self.caller.authorize(act).await.map_err(|denied| match (denied, &submit.job) {
             (Denied::Hidden, Definition::Applied(of)) => of.not_applied(),
             (Denied::Unavailable(why), _) => Error::Unavailable(why),

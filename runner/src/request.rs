@@ -25,6 +25,8 @@ pub struct Submit {
     pub fence: Option<Fence>,
     /// The caller.
     pub by: String,
+    /// The person for whom the caller, a service, submits. It gives no right.
+    pub on_behalf_of: Option<String>,
 }
 
 /// The job to run.
@@ -133,6 +135,8 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
     pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
 }
 
 const MAX_TOKEN_BYTES: usize = 128;
@@ -166,6 +170,9 @@ impl Submit {
             return invalid("token", &format!("has to be 1 to {MAX_TOKEN_BYTES} visible ASCII characters"));
         }
         check_name("by", &self.by, MAX_NAME_BYTES)?;
+        if let Some(person) = &self.on_behalf_of {
+            check_name("onBehalfOf", person, MAX_NAME_BYTES)?;
+        }
         self.check_key()?;
         self.check_fence()?;
         self.check_streaming()?;
@@ -258,6 +265,7 @@ impl Submit {
             order: self.order,
             fence: self.fence.clone(),
             by: self.by.clone(),
+            on_behalf_of: self.on_behalf_of.clone(),
         }
     }
 }

@@ -97,7 +97,7 @@ fn map<K: Clone + std::hash::Hash + Eq + Ord, V, W>(
 }
 
 pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
-    let Submit { token, job, parameters, streaming, exclusive, order, fence, by: _ } = submit;
+    let Submit { token, job, parameters, streaming, exclusive, order, fence, by: _, on_behalf_of } = submit;
     let job = match job {
         Definition::Inline(canonical) => proto::submit_request::Job::Definition(canonical.text().to_string()),
         Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
@@ -117,6 +117,7 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
         exclusive: exclusive.clone(),
         fence: fence.as_ref().map(self::fence),
         order: *order,
+        on_behalf_of: on_behalf_of.clone(),
     }
 }
 
@@ -149,7 +150,8 @@ pub(crate) fn read_submit(
     by: String,
     cache: &DefinitionCache,
 ) -> Result<Submit> {
-    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order } = request;
+    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order, on_behalf_of } =
+        request;
     let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
         proto::submit_request::Job::Definition(text) => Definition::Inline(cache.read(text)?),
         proto::submit_request::Job::Reference(reference) => {
@@ -160,7 +162,8 @@ pub(crate) fn read_submit(
     };
     let streaming = streaming.map(read_streaming).transpose()?;
     let parameters = parameters.into_iter().collect();
-    Ok(Submit { token, job, parameters, streaming, exclusive, order, fence: fence.map(read_fence), by })
+    let fence = fence.map(read_fence);
+    Ok(Submit { token, job, parameters, streaming, exclusive, order, fence, by, on_behalf_of })
 }
 
 pub(crate) fn holder(holder: &Holder) -> proto::Holder {
@@ -193,6 +196,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         order,
         fence,
         by,
+        on_behalf_of,
     } = request;
     proto::Execution {
         id: execution.id.to_string(),
@@ -220,6 +224,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         history: history.iter().map(transition).collect(),
         progress: progress.as_ref().map(self::progress),
         order: *order,
+        on_behalf_of: on_behalf_of.clone(),
     }
 }
 
@@ -254,6 +259,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         order: record.order,
         fence: record.fence.map(read_fence),
         by: record.by,
+        on_behalf_of: record.on_behalf_of,
     };
     let history = record.history.into_iter().map(read_transition).collect::<Result<_>>()?;
     let progress = record.progress.map(read_progress).transpose()?;

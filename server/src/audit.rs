@@ -30,6 +30,8 @@ pub struct AuditEntry {
     pub domain: Option<String>,
     /// What it is about: the id of an execution, or an address.
     pub subject: Option<String>,
+    /// The person for whom the caller, a service, acts, as the caller reports it.
+    pub on_behalf_of: Option<String>,
     pub is_allowed: bool,
     /// The number of the binding that allows it, from 1, or the reason of the refusal.
     pub reason: String,
@@ -47,6 +49,15 @@ pub struct Act<'a> {
     pub role: Role,
     pub resource: Resource<'a>,
     pub subject: Option<&'a str>,
+    /// The person for whom the caller, a service, acts, as the caller reports it.
+    pub on_behalf_of: Option<&'a str>,
+}
+
+impl Act<'_> {
+    /// Returns an act on everything.
+    pub fn new(name: &'static str, role: Role) -> Self {
+        Self { name, role, resource: Resource::EVERYTHING, subject: None, on_behalf_of: None }
+    }
 }
 
 /// The audit log of a server, and the origin of a call.

@@ -188,6 +188,7 @@ impl Caller {
             scope: act.resource.scope.map(str::to_owned),
             domain: act.resource.domain.map(str::to_owned),
             subject: act.subject.map(str::to_owned),
+            on_behalf_of: act.on_behalf_of.map(str::to_owned),
             is_allowed: matches!(decision, Decision::Allowed(_)),
             reason,
             peer: peer.map(|peer| peer.to_string()),

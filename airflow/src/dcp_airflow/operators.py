@@ -235,7 +235,8 @@ class SparkOperator(BaseOperator):
             reference["fingerprint"] = self.fingerprint.removeprefix("sha256:")
         try:
             try:
-                return client.submit(token, reference, parameters, **self._exclusive_fields(context))
+                fields = self._exclusive_fields(context) | triggering_user(context)
+                return client.submit(token, reference, parameters, **fields)
             except TokenReused as error:
                 if "execution" not in error.metadata:
                     raise
@@ -498,3 +499,10 @@ def parameter_text(name: Any, value: Any) -> str:
 def created_at(execution: Any) -> float:
     """Returns the time of the submit, in seconds since the epoch."""
     return float(execution.created.seconds)
+
+
+def triggering_user(context: Any) -> dict[str, str]:
+    """Returns the field of a submit with the user who triggered the DAG run, if a user did."""
+    name = getattr(context.get("dag_run"), "triggering_user_name", None)
+    is_name = isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= 256
+    return {"on_behalf_of": name} if is_name else {}

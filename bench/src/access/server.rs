@@ -53,7 +53,7 @@ pub async fn serve(database: &Path) -> Result<()> {
     let started = Started {
         open: format!("http://{}", at_open.local_addr()?),
         guarded: format!("http://{}", at_guarded.local_addr()?),
-        token: text.expose().to_owned(),
+        token: text.expose().clone(),
     };
     let mut out = std::io::stdout();
     writeln!(out, "{}", serde_json::to_string(&started)?)?;
@@ -79,7 +79,7 @@ fn policy() -> Policy {
             domains: Names::Only((0..10).map(|it| format!("domain-{it}")).collect()),
         },
     };
-    Policy { rules: (0..BINDINGS).map(rule).collect() }
+    Policy { rules: (0..BINDINGS).map(rule).collect(), ..Policy::default() }
 }
 
 /// A process that serves a Runner at two addresses.

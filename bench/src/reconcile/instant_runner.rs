@@ -253,6 +253,7 @@ mod tests {
             order: None,
             fence: Some(dcp_runner::request::Fence { lease: "reconciler".to_owned(), epoch }),
             by: "tester".to_owned(),
+            on_behalf_of: None,
         }
     }
 

@@ -64,6 +64,7 @@ impl Load {
             order: None,
             fence: None,
             by: "airflow".to_owned(),
+            on_behalf_of: None,
         };
         (submit, Arc::clone(job))
     }

@@ -77,5 +77,6 @@ fn submit(name: &str) -> Submit {
         order: None,
         fence: None,
         by: "benchmark".to_owned(),
+        on_behalf_of: None,
     }
 }

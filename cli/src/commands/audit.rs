@@ -65,7 +65,10 @@ fn write_table(entries: &[AuditEntry], console: &mut Console) -> Result<(), Fail
     let row = |entry: &AuditEntry| {
         [
             entry.at.strftime("%F %T").to_string(),
-            sanitize(&entry.caller),
+            sanitize(&match &entry.on_behalf_of {
+                Some(person) => format!("{} for {person}", entry.caller),
+                None => entry.caller.clone(),
+            }),
             sanitize(&entry.action),
             sanitize(&subject(entry)),
             format!("{}: {}", if entry.is_allowed { "allowed" } else { "refused" }, sanitize(&entry.reason)),

@@ -86,6 +86,7 @@ impl RequestedJob {
             order: None,
             fence: None,
             by: crate::control::user_name(),
+            on_behalf_of: None,
         })
     }
 }

@@ -133,7 +133,8 @@ pub(crate) fn details(record: &Record, look: Look, now: Timestamp) -> Vec<String
         field("applied to", scope.clone());
     }
     field("definition", request.job.short().to_owned());
-    field("submitted", format!("{}, by {}", time(execution.created), request.by));
+    let person = request.on_behalf_of.as_ref().map(|person| format!(" for {person}")).unwrap_or_default();
+    field("submitted", format!("{}, by {}{person}", time(execution.created), request.by));
     for (name, value) in &request.parameters {
         field("parameter", format!("{name} = {value}"));
     }

@@ -30,7 +30,9 @@ pub(super) async fn read_declared(
                 if job.continuous().is_some_and(|it| it.scaling.is_some() || it.completes.is_some()) {
                     needed.push(job.job_fingerprint.clone());
                 }
-                all.push((changed.address, Ok(desired(&changed.revisions, &job))));
+                let desired = desired(&changed.revisions, &job)
+                    .map(|desired| Desired { author: Some(changed.author), ..desired });
+                all.push((changed.address, Ok(desired)));
             }
         }
     }

@@ -31,6 +31,7 @@ pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
             stable_after: seconds(service.health.stable_after),
             scaling: None,
             completes: None,
+            author: None,
         },
         ContinuousRun::Continuous(continuous) => of_stream(version, continuous),
     })
@@ -61,6 +62,7 @@ fn of_stream(version: Version, job: &Continuous) -> Desired {
             .completes
             .as_ref()
             .map(|it| Completes { every: seconds(it.every), outputs: Vec::new() }),
+        author: None,
     }
 }
 

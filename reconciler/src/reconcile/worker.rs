@@ -221,6 +221,7 @@ impl Worker {
             order: None,
             fence: Some(self.fence.clone()),
             by: CALLER.to_owned(),
+            on_behalf_of: job.desired.as_ref().and_then(|desired| desired.author.clone()),
         }
     }
 }

@@ -186,6 +186,7 @@ fn read_desired(desired: proto::Desired) -> Result<Desired> {
         stable_after: desired.stable_after_seconds,
         scaling,
         completes,
+        author: None,
     })
 }
 

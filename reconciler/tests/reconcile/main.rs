@@ -56,6 +56,7 @@ fn desired(version: Version) -> Desired {
         stable_after,
         scaling: None,
         completes: None,
+        author: None,
     }
 }
 

@@ -244,6 +244,9 @@ pub(super) struct Submit {
     /// a lower order that holds it.
     order: Option<i64>,
     fence: Option<Fence>,
+    /// The person for whom a service submits, as the service reports it. It gives no right.
+    #[schema(min_length = 1, max_length = 256)]
+    on_behalf_of: Option<String>,
 }
 
 /// A reference to an applied job.
@@ -265,7 +268,8 @@ struct Reference {
 impl Submit {
     /// Returns the request of a caller.
     pub(super) fn by(self, by: String) -> Result<request::Submit, ServiceError> {
-        let Self { token, definition, reference, parameters, streaming, exclusive, order, fence } = self;
+        let Self { token, definition, reference, parameters, .. } = self;
+        let Self { streaming, exclusive, order, fence, on_behalf_of, .. } = self;
         let job = match (definition, reference) {
             (Some(job), None) => request::Definition::from(*job),
             (None, Some(reference)) => request::Definition::Applied(reference.read()?),
@@ -277,7 +281,7 @@ impl Submit {
         };
         let streaming = streaming.map(streaming::Streaming::from);
         let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
-        Ok(request::Submit { token, job, parameters, streaming, exclusive, order, fence, by })
+        Ok(request::Submit { token, job, parameters, streaming, exclusive, order, fence, by, on_behalf_of })
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) struct Execution {
     fence: Option<Fence>,
     /// The caller that submitted the job.
     by: String,
+    /// The person for whom `by` submitted, if `by` reported one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<String>,
     phase: Phase,
     created: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +74,7 @@ impl From<Record> for Execution {
     fn from(record: Record) -> Self {
         let Record { request, execution, history, version: _, owner: _, progress } = record;
         let request::Request { token: _, scope, domain, name, job, pinned, parameters, .. } = request;
-        let request::Request { streaming, exclusive, order, fence, by, .. } = request;
+        let request::Request { streaming, exclusive, order, fence, by, on_behalf_of, .. } = request;
         let execution::Execution { id, phase, policy, backend, created, attempts, stopping, .. } = execution;
         let execution::Execution { not_before, waiting, remedies, adjusted, ended, .. } = execution;
         Self {
@@ -87,6 +90,7 @@ impl From<Record> for Execution {
             order,
             fence: fence.map(Into::into),
             by,
+            on_behalf_of,
             phase: phase.into(),
             created,
             ended,

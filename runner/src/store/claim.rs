@@ -13,10 +13,14 @@ pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim>
     let Some(key) = record.request.exclusive.as_deref() else { return Ok(Claim::Free) };
     let id = record.id();
     let mut transaction = database.exclusive().await?;
+    let domain = record.request.domain.as_str();
+    // An execution either has its key or awaits it.
     let query = "SELECT id, exclusive, request FROM runner_executions \
-        WHERE ended IS NULL AND domain = $1 AND (exclusive = $2 OR awaits = $3) AND id <> $4";
-    let query = sqlx::query(query).bind(record.request.domain.as_str()).bind(key).bind(key);
-    let rows = transaction.rows(query.bind(id.as_str())).await?;
+        WHERE ended IS NULL AND domain = $1 AND exclusive = $2 AND id <> $3 \
+        UNION ALL SELECT id, exclusive, request FROM runner_executions \
+        WHERE ended IS NULL AND domain = $4 AND awaits = $5 AND id <> $6";
+    let query = sqlx::query(query).bind(domain).bind(key).bind(id.as_str());
+    let rows = transaction.rows(query.bind(domain).bind(key).bind(id.as_str())).await?;
     let rival = |row: &AnyRow| {
         let has_key: Option<&str> = database.get(row, 1)?;
         let request: crate::request::Request = database.json(row, 2)?;

@@ -1,7 +1,10 @@
 -- A key belongs to the domain of its execution: executions of two domains may hold the same text.
 DROP INDEX runner_executions_exclusive;
+DROP INDEX runner_executions_awaiting;
 CREATE UNIQUE INDEX runner_executions_exclusive ON runner_executions (domain, exclusive)
     WHERE ended IS NULL AND exclusive IS NOT NULL;
+CREATE INDEX runner_executions_awaiting ON runner_executions (domain, awaits)
+    WHERE ended IS NULL AND awaits IS NOT NULL;
 
 -- The domain of a checkpoint: the first one that used it. Earlier executions of streams have their checkpoint as key.
 CREATE TABLE runner_checkpoints (

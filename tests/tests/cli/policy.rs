@@ -212,14 +212,14 @@ async fn a_stream_ends_once_its_caller_has_lost_the_role() {
     };
     let (by_policy, by_token, kept) =
         (watch("viewer").await, watch("operator").await, watch("viewer-of-all").await);
-    let lost = POLICY.replace("users: [viewer]", "users: [another]");
-    world.sandbox.write("policy.yaml", lost);
+    let without_viewer = POLICY.replace("users: [viewer]", "users: [another]");
+    world.sandbox.write("policy.yaml", without_viewer);
     let status = ended(by_policy).await;
     assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
     assert!(status.message().contains("`viewer` needs the role `viewer`"), "{status:?}");
 
-    let list = world.run(&["token", "list", "--output", "json"]).exits_with(0).json();
-    let tokens = list["tokens"].as_array().expect("there are tokens");
+    let stored = world.run(&["token", "list", "--output", "json"]).exits_with(0).json();
+    let tokens = stored["tokens"].as_array().expect("there are tokens");
     let token = tokens.iter().find(|token| token["name"] == "operator").expect("it was created");
     world.run(&["token", "revoke", token["id"].as_str().expect("it has an id")]).exits_with(0);
     let status = ended(by_token).await;

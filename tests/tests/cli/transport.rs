@@ -112,6 +112,18 @@ fn parts_and_people_are_identified_by_certificates() {
     wait_until(is_running);
     run(&sandbox, &spark, "ada", &["history"]).exits_with(0).prints("certificate:ada");
 
+    // The reconciler submits for the person who applied the stream.
+    let runs =
+        run(&sandbox, &spark, "ada", &["runs", "sales/clicks", "--output", "json"]).exits_with(0).json();
+    let request = &runs[0]["request"];
+    assert_eq!(
+        (&request["by"], &request["onBehalfOf"]),
+        (&"certificate:reconciler".into(), &"certificate:ada".into())
+    );
+    let audit = ["audit", "--database", "runs.db", "--action", "submit", "--output", "json"];
+    let audit = run(&sandbox, &spark, "ada", &audit).exits_with(0);
+    audit.prints("\"caller\":\"certificate:reconciler\"").prints("\"onBehalfOf\":\"certificate:ada\"");
+
     // Without the authority, or without a certificate, nothing works.
     let mut unverified = command(&sandbox, &spark, "ada", &["history"]);
     let output = unverified.env_remove("DCP_CERTIFICATE_AUTHORITY").output().expect("the binary can be run");

@@ -31,6 +31,7 @@ fn submit(project: &Project, token: &str, checkpoint: &str, fence: Option<Fence>
         order: None,
         fence,
         by: "ben".to_owned(),
+        on_behalf_of: None,
     }
 }
 

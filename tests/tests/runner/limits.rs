@@ -32,6 +32,7 @@ macro_rules! limits {
         crate::limits::tests! {
             $stores;
             starts_stay_within_the_limit_of_each_domain,
+            only_one_of_two_concurrent_starts_is_stored,
             results_of_a_domain_are_summed,
             a_key_belongs_to_its_domain,
             a_checkpoint_belongs_to_the_first_domain,
@@ -133,6 +134,18 @@ pub(crate) async fn starts_stay_within_the_limit_of_each_domain(one: Store, othe
     assert_eq!(start(&one, &mut stored(&one, "sales", 104).await, 1).await, Start::Full);
 }
 
+/// Two Runners start the first execution of a domain at the same moment, many times.
+pub(crate) async fn only_one_of_two_concurrent_starts_is_stored(one: Store, other: Store) {
+    one.register("nobody").await.expect("the database responds");
+    for round in 0..60 {
+        let domain = format!("domain-{round}");
+        let mut first = stored(&one, &domain, 2 * round).await;
+        let mut second = stored(&other, &domain, 2 * round + 1).await;
+        let started = futures_util::join!(start(&one, &mut first, 1), start(&other, &mut second, 1));
+        assert_ne!(started, (Start::Stored, Start::Stored), "round {round}");
+    }
+}
+
 /// Another process holds the lock of a domain, like a Runner that is paused between its count and its write.
 pub(crate) async fn a_paused_start_delays_no_other_domain(store: Store, url: &str) {
     store.register("nobody").await.expect("the database responds");
@@ -204,10 +217,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    async fn start(store: Store) -> Self {
+    async fn start(store: Store, slots: Option<usize>) -> Self {
         let fake_spark = FakeSpark::with_version("4.1.1", DRIVER_SCRIPT);
         let (mut options, policy) = limited(&fake_spark, &json!([{"domains": ["sales"], "running": 1}]));
-        options.backends[0].1.slots = Some(2);
+        options.backends[0].1.slots = slots;
         let runner = InProcessRunner::start(store, options).await.expect("the Runner starts");
         let running = run(&runner, "sales", "wait-1").await;
         wait_for(&runner, &running, |it| it.execution.phase == Phase::Running).await;
@@ -233,7 +246,7 @@ async fn run(runner: &InProcessRunner, domain: &str, what: &str) -> Id {
 
 /// Executions beyond the limit wait in their order, with the reason, and delay no other domain.
 pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
-    let waiting = Waiting::start(store).await;
+    let waiting = Waiting::start(store, Some(2)).await;
     let runner = &waiting.runner;
     let record =
         wait_for(runner, &waiting.first, waits_for("as many executions of the domain `sales` run")).await;
@@ -259,7 +272,7 @@ pub(crate) async fn executions_beyond_the_limit_wait(store: Store, _: Store) {
 
 /// A changed limit is in force without a restart, and what runs goes on.
 pub(crate) async fn a_changed_limit_is_in_force(store: Store, _: Store) {
-    let waiting = Waiting::start(store).await;
+    let waiting = Waiting::start(store, None).await;
     let runner = &waiting.runner;
     wait_for(runner, &waiting.first, waits_for("limit `running: 1`")).await;
     waiting.policy.send_replace(policy(&json!([{"domains": ["*"], "running": 2}])));

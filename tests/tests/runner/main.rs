@@ -101,6 +101,7 @@ fn submit(token: &str, what: &str) -> Submit {
         order: None,
         fence: None,
         by: "tester".to_owned(),
+        on_behalf_of: None,
     }
 }
 

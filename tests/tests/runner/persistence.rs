@@ -47,6 +47,7 @@ pub(crate) fn new_execution(job: &CoreEtlJob, times: (i64, Option<i64>, Option<i
         order: None,
         fence: None,
         by: "tester".to_owned(),
+        on_behalf_of: None,
     };
     let record = Record {
         request: submit.request(job.fingerprint().clone()),

@@ -17,6 +17,8 @@ pub struct ChangedAddress {
     pub revisions: Vec<Revision>,
     /// The applied body; none if it was deleted.
     pub body: Option<String>,
+    /// The author of the newest revision.
+    pub author: String,
 }
 
 impl Sql {
@@ -38,7 +40,9 @@ impl Sql {
         let serial = view.base(scope).await?.serial;
         let rows = view.rows_of_changed(scope, &format!("{}/", kind.name()), since).await?;
         let mut all: BTreeMap<Address, Vec<Revision>> = BTreeMap::new();
-        for (address, revision) in rows {
+        let mut authors = BTreeMap::new();
+        for (address, revision, author) in rows {
+            authors.insert(address.clone(), author);
             all.entry(address).or_default().push(revision);
         }
         let newest = |revisions: &[Revision]| revisions.first().and_then(|it| it.fingerprint.clone());
@@ -46,28 +50,31 @@ impl Sql {
         let mut bodies = view.bodies(scope, &wanted).await?.into_iter();
         let changed = all.into_iter().map(|(address, revisions)| {
             let body = newest(&revisions).and_then(|_| bodies.next());
-            ChangedAddress { address, revisions, body }
+            let author = authors.remove(&address).unwrap_or_default();
+            ChangedAddress { address, revisions, body, author }
         });
         Ok((serial, changed.collect()))
     }
 }
 
 impl super::read::View {
-    /// Returns all revisions of the changed addresses with a prefix, newest first.
+    /// Returns all revisions of the changed addresses with a prefix, newest first, each with the author of the newest.
     async fn rows_of_changed(
         &mut self,
         scope: &Scope,
         begins: &str,
         since: u64,
-    ) -> Result<Vec<(Address, Revision)>> {
+    ) -> Result<Vec<(Address, Revision, String)>> {
         // Compares the first characters, because the order of texts depends on the collation.
-        let query = "SELECT was.revision, was.serial, was.action, was.fingerprint, was.address \
+        let query = "SELECT was.revision, was.serial, was.action, was.fingerprint, was.address, last.applied_by \
             FROM registry_current AS now JOIN registry_revisions AS was \
                 ON was.scope = now.scope AND was.address = now.address \
+            JOIN registry_applies AS last ON last.scope = now.scope AND last.serial = now.serial \
             WHERE now.scope = $1 AND now.serial > $2 AND substr(now.address, 1, length($3)) = $3 \
             ORDER BY was.address, was.revision DESC";
         let query = sqlx::query(query).bind(scope.as_str()).bind(signed(since)).bind(begins);
         let rows = self.0.rows(query).await?;
-        rows.iter().map(|row| Ok((self.address(row, 4)?, self.revision(row)?))).collect()
+        let read = |row| Ok((self.address(row, 4)?, self.revision(row)?, self.0.database().get(row, 5)?));
+        rows.iter().map(read).collect()
     }
 }

@@ -94,6 +94,7 @@ fn submit(number: usize, script: &str) -> Submit {
         order: None,
         fence: None,
         by: "tester".to_owned(),
+        on_behalf_of: None,
     }
 }
 

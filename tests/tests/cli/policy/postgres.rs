@@ -109,6 +109,7 @@ fn submit(domain: &str, token: &str) -> Submit {
         order: None,
         fence: None,
         by: "ci".to_owned(),
+        on_behalf_of: None,
     }
 }
 
