@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dcp_gateway::{Cursor, Log, Name};
+use dcp_model::secrets;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -113,7 +114,7 @@ impl LogReader {
             let Log { next, bytes } = self.read(&record.execution, attempt).await?;
             if !bytes.is_empty() {
                 self.after = next.clone();
-                return Ok(Some(LogPart { attempt: number, next, bytes }));
+                return Ok(Some(LogPart { attempt: number, next, bytes: redacted(bytes) }));
             }
             let pinned = self.request.attempt.is_some();
             if !is_over && self.request.follow {
@@ -144,6 +145,17 @@ impl LogReader {
             error => Error::Unavailable(error.to_string()),
         })
     }
+}
+
+/// Returns a part of a log without what looks like a secret, as a password in a URL. A secret that begins in one part and
+/// ends in the next is not recognized.
+fn redacted(bytes: Vec<u8>) -> Vec<u8> {
+    let mut output = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        output.extend_from_slice(secrets::redact(chunk.valid()).as_bytes());
+        output.extend_from_slice(chunk.invalid());
+    }
+    output
 }
 
 /// Reads a log again for a few seconds if it can't be read, as a busy node or a kubelet that starts again causes.
@@ -186,4 +198,28 @@ pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'st
         Ok(pieces.map_err(Error::from))
     };
     stream::once(opened).try_flatten().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_log_have_no_secrets() {
+        let redact = |text: &[u8]| String::from_utf8_lossy(&redacted(text.to_vec())).into_owned();
+        let plain = "2026-01-01 INFO rows: 10, token bucket of 5 requests\n";
+        assert_eq!(redact(plain.as_bytes()), plain);
+        for text in [
+            "connect to postgres://shop:canary-1f3a@db/shop\n",
+            "run --token canary-1f3a --rows 5\n",
+            "Authorization: Bearer canary-1f3a0c9d8e7b\n",
+            "spark.shop.password=canary-1f3a\n",
+        ] {
+            let text = redact(text.as_bytes());
+            assert!(!text.contains("canary") && text.contains('…') && text.ends_with('\n'), "{text}");
+        }
+        // Bytes that are no text are kept, and the text beside them is redacted.
+        let expected = [&b"\xff password="[..], "…".as_bytes(), b" \xfe\n"].concat();
+        assert_eq!(redacted(b"\xff password=canary-1f3a \xfe\n".to_vec()), expected);
+    }
 }
