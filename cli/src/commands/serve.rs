@@ -1,16 +1,15 @@
 //! `dcp serve`
 
+mod accepted;
 mod gateway;
 mod runner;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_identity::Provider;
-use dcp_identity::tokens::StoredTokens;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::rest::ControlPlane;
@@ -18,22 +17,21 @@ use dcp_reconciler::service;
 use dcp_runner::api::Runner;
 use dcp_runner::store::Store;
 use dcp_server::rest::Api;
-use dcp_server::{
-    Access, Call, Listeners, Log, Login, Options, Services, Tls, TlsFiles, Token, Tokens, Unix,
-};
+use dcp_server::{Call, Listeners, Log, Options, Services, Unix};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::args::{self, Format, Part, ServeControl, ServeReconciler, Served};
-use crate::control::{ALLOW_HTTP, allows_http};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
-use crate::policy::Opened;
 use crate::render::sanitize;
+use crate::runs;
 use crate::socket::Socket;
-use crate::{private, runs};
+
+pub(super) use accepted::Accepted;
+use accepted::Entry;
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
@@ -194,106 +192,6 @@ fn is_postgres(database: &str) -> Result<bool, Failure> {
 
 pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
-}
-
-/// The ways in which callers get credentials.
-#[derive(Debug, Default)]
-pub(super) struct Entry {
-    /// The code that signs in a browser.
-    code: Option<String>,
-    /// The providers of `dcp login` and of continuous integration.
-    providers: Vec<Provider>,
-}
-
-/// The callers that a service accepts over TCP.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Accepted<'a> {
-    pub(super) listen: SocketAddr,
-    pub(super) policy: Option<&'a Path>,
-    pub(super) served: &'a Served,
-}
-
-impl Accepted<'_> {
-    /// Sets access and TLS of a service, and returns the ways to get credentials. Without a policy there is one token,
-    /// which the project's own commands read from a file, and which may do everything.
-    pub(super) async fn set(
-        self,
-        options: &mut Options,
-        database: &str,
-        root: &Path,
-        console: &mut Console,
-    ) -> Result<Entry, Failure> {
-        let Self { policy, served, .. } = self;
-        let Some(path) = policy else {
-            self.require_loopback()?;
-            let name = crate::control::user_name();
-            let (login, code) = Login::new(&name);
-            let tokens = Tokens::new(&[Token { name, token: private::token(root)? }]);
-            let access = Access::from(tokens.map_err(|error| failed(&error))?);
-            options.access = Some(access.with_login(login));
-            options.tls = self.tls(None)?;
-            return Ok(Entry { code: Some(code), providers: Vec::new() });
-        };
-        self.require_tls()?;
-        let Opened { policy, mut verifiers, certificates, providers } =
-            crate::policy::open(path, console).await?;
-        let tokens = StoredTokens::new(open_tokens(database).await?, Timestamp::now);
-        verifiers.insert(0, Arc::new(tokens));
-        let audit = open_audit(database).await?;
-        let audit = crate::audit::open(audit, served.keep_audit, served.audit_log.as_deref())?;
-        let access = Access::new(verifiers).with_policy(policy).with_audit_log(audit);
-        options.access = Some(match &certificates {
-            Some(certificates) => access.with_certificates(certificates.user),
-            None => access,
-        });
-        options.tls = self.tls(certificates.map(|it| it.authorities))?;
-        Ok(Entry { code: None, providers })
-    }
-
-    fn require_loopback(self) -> Result<(), Failure> {
-        if self.listen.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        let listen = self.listen;
-        let message =
-            format!("without `--policy`, dcp listens at a loopback address only, and {listen} is none");
-        Err(Failure::usage(message).help("give `--policy FILE`, or listen at 127.0.0.1"))
-    }
-
-    /// Rejects an address where others can read the traffic.
-    fn require_tls(self) -> Result<(), Failure> {
-        let Self { listen, served, .. } = self;
-        if served.certificate.is_some() || listen.ip().to_canonical().is_loopback() || allows_http() {
-            return Ok(());
-        }
-        let message = format!("without TLS, tokens could be read on the way to {listen}");
-        let help = format!(
-            "give `--certificate FILE --key FILE`; behind a proxy that ends TLS, in a trusted network, set {ALLOW_HTTP}=1"
-        );
-        Err(Failure::usage(message).help(help))
-    }
-
-    /// Reads the certificates, and follows their changes.
-    fn tls(self, client_authorities: Option<PathBuf>) -> Result<Option<Tls>, Failure> {
-        let Served { certificate, key, .. } = self.served;
-        let (Some(certificate), Some(key)) = (certificate, key) else {
-            return match client_authorities {
-                None => Ok(None),
-                Some(_) => {
-                    let message = "the policy has `clientCertificates`, which need TLS";
-                    Err(Failure::usage(message).help("give `--certificate FILE --key FILE`"))
-                }
-            };
-        };
-        let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), client_authorities };
-        Tls::open(files, log_certificates).map(Some).map_err(|error| failed(&error))
-    }
-}
-
-fn log_certificates(what: &str) {
-    let line = format!("{:.3} {}\n", Timestamp::now(), sanitize(what));
-    // A failed write to the log does not stop the service.
-    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Opens the tokens of a database.
