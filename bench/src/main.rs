@@ -121,55 +121,58 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> io::Result<ExitCode> {
-    let mut out = io::stdout().lock();
     match command {
-        Command::Corpus { out: folder, count, seed } => {
-            let bytes = corpus::write(&folder, count, seed)?;
-            writeln!(out, "{count} manifests of {} bytes on average", bytes / count.max(1))?;
-        }
-        Command::Measure { corpus, repeat, profile } => {
-            let measured = if profile { measure::phases } else { measure::steps }(&corpus, repeat.max(1))?;
-            writeln!(out, "{measured:#}")?;
-        }
-        Command::Validate { corpus, single } => return validate(&mut out, corpus, single),
-        Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,
-        Command::Runner { dcp, repeat, seconds, stored, starts, no_postgres } => {
-            let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
-            let (rounds, starts, stored) = (repeat.max(1), starts.max(1), stored.max(1));
-            let options = runner::Options { dcp, rounds, time, stored, starts, postgres: !no_postgres };
-            let found = wait_for(runner::measure(&options))?;
-            writeln!(out, "{found:#}")?;
-        }
-        Command::Access { repeat, seconds } => {
-            let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
-            let found = wait_for(access::measure(&access::Options { rounds: repeat.max(1), time }))?;
-            writeln!(out, "{found:#}")?;
-        }
-        Command::Kubernetes(options) => {
-            let found = wait_for(kubernetes::measure(&options))?;
-            writeln!(out, "{found:#}")?;
-        }
-        Command::Reconcile { repeat, jobs, steady, postgres } => {
-            let steady = Duration::try_from_secs_f64(steady).map_err(io::Error::other)?;
-            let (rounds, jobs) = (repeat.max(1), jobs.max(2 * reconcile::FAILURES));
-            let options = reconcile::Options { rounds, jobs, steady, postgres };
-            let found = wait_for(reconcile::measure(&options))?;
-            writeln!(out, "{found:#}")?;
-        }
+        Command::Validate { corpus, single } => return validate(&mut io::stdout().lock(), corpus, single),
         Command::ApplyStreams { database, streams } => {
-            drop(out);
             wait_for(reconcile::apply_streams(&database, streams))?;
         }
-        Command::ServeGuarded { database } => {
-            drop(out);
-            wait_for(access::serve(&database))?;
-        }
-        Command::ServeRunner { database } => {
-            drop(out);
-            wait_for(runner::serve(&database))?;
+        Command::ServeGuarded { database } => wait_for(access::serve(&database))?,
+        Command::ServeRunner { database } => wait_for(runner::serve(&database))?,
+        command => {
+            let text = output(command)?;
+            io::stdout().lock().write_all(text.as_bytes())?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what a command prints once it has ended.
+fn output(command: Command) -> io::Result<String> {
+    let time = |seconds: f64| Duration::try_from_secs_f64(seconds).map_err(io::Error::other);
+    let found = match command {
+        Command::Corpus { out: folder, count, seed } => {
+            let bytes = corpus::write(&folder, count, seed)?;
+            return Ok(format!("{count} manifests of {} bytes on average\n", bytes / count.max(1)));
+        }
+        Command::Schema => return Ok(dcp_compiler::schema::MANIFEST.text().clone()),
+        Command::Measure { corpus, repeat, profile } => {
+            let steps = if profile { measure::phases } else { measure::steps };
+            steps(&corpus, repeat.max(1))?
+        }
+        Command::Runner { dcp, repeat, seconds, stored, starts, no_postgres } => {
+            let (rounds, starts, stored) = (repeat.max(1), starts.max(1), stored.max(1));
+            let (time, postgres) = (time(seconds)?, !no_postgres);
+            wait_for(runner::measure(&runner::Options { dcp, rounds, time, stored, starts, postgres }))?
+        }
+        Command::Access { repeat, seconds } => {
+            wait_for(access::measure(&access::Options { rounds: repeat.max(1), time: time(seconds)? }))?
+        }
+        Command::Kubernetes(options) => wait_for(kubernetes::measure(&options))?,
+        Command::Reconcile { repeat, jobs, steady, postgres } => {
+            let (rounds, jobs) = (repeat.max(1), jobs.max(2 * reconcile::FAILURES));
+            wait_for(reconcile::measure(&reconcile::Options {
+                rounds,
+                jobs,
+                steady: time(steady)?,
+                postgres,
+            }))?
+        }
+        Command::Validate { .. }
+        | Command::ApplyStreams { .. }
+        | Command::ServeGuarded { .. }
+        | Command::ServeRunner { .. } => unreachable!("these commands print by themselves"),
+    };
+    Ok(format!("{found:#}\n"))
 }
 
 fn validate(out: &mut impl Write, corpus: PathBuf, single: bool) -> io::Result<ExitCode> {

@@ -49,7 +49,7 @@ pub(super) fn run(
 
 /// The widths of the columns of names and of abbreviated commits.
 const MIN_BY: usize = 14;
-const MAX_BY: usize = 26;
+const MAX_BY: usize = 24;
 const COMMIT: usize = 8;
 
 /// Returns the header of a table whose names have a width.

@@ -44,7 +44,7 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeControl { listen, database, policy, runner, served } = args;
-    let mut options = options(served, console)?;
+    let mut options = options(served, console);
     block_on(async {
         let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
         let entry = accepted.set(&mut options, database, Path::new("."), console).await?;
@@ -212,13 +212,14 @@ pub(super) async fn open_audit(database: &str) -> Result<dcp_identity::audit::St
     opened.map_err(|error| Failure::new(error.to_string()))
 }
 
-pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Failure> {
+/// Returns the options of a service, without access and TLS.
+pub(super) fn options(served: &Served, console: &Console) -> Options {
     let Served { max_calls, max_connections_per_peer, log_format, .. } = served;
     let mut options = Options::without_tcp();
     options.limits.calls = usize::from(*max_calls);
     options.limits.connections_per_peer = usize::from(*max_connections_per_peer);
     options.log = Some(log(*log_format, console.quiet));
-    Ok(options)
+    options
 }
 
 /// The sockets of a service.

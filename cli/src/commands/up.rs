@@ -38,7 +38,7 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let home = Workspace::find(project, &[])?;
     home.require_project_or_manifest()?;
-    let mut options = serve::options(&args.served, console)?;
+    let mut options = serve::options(&args.served, console);
     serve::block_on(async {
         let sockets = sockets(args, &home, &mut options, console).await?;
         serve(&home, args, sockets, options, console).await

@@ -164,7 +164,7 @@ async fn certificates_of_others_and_expired_ones_are_rejected() {
     assert!(why.contains("Unavailable") || why.contains("alert"), "{why}");
     let expired = world.authority.sign(world.folder.path(), "expired", |params| {
         named(&["runner"], &[])(params);
-        params.not_after = OffsetDateTime::now_utc() - Duration::from_secs(60);
+        params.not_after = OffsetDateTime::now_utc() - Duration::from_mins(1);
     });
     world.rejection(expired).await;
     let for_servers = world.authority.sign(world.folder.path(), "server-only", |params| {

@@ -64,11 +64,6 @@ fn command(sandbox: &Sandbox, spark: &FakeSpark, name: &str, args: &[&str]) -> C
     command
 }
 
-fn run(sandbox: &Sandbox, spark: &FakeSpark, name: &str, args: &[&str]) -> CommandOutput {
-    let output = command(sandbox, spark, name, args).output().expect("the binary can be run");
-    sandbox.capture(args, &output)
-}
-
 fn serve(sandbox: &Sandbox, spark: &FakeSpark, name: &str, args: &[&str]) -> Process {
     let (certificate, key) = (format!("{name}.pem"), format!("{name}.key"));
     let common = ["--listen", "127.0.0.1:0", "--policy", "policy.yaml", "--quiet"];
@@ -77,64 +72,84 @@ fn serve(sandbox: &Sandbox, spark: &FakeSpark, name: &str, args: &[&str]) -> Pro
     Process::start(command(sandbox, spark, name, &args), name, sandbox.join(&format!("{name}.log")))
 }
 
+/// A control plane, a Runner and a reconciler, which identify each other by certificates.
+struct World {
+    sandbox: Sandbox,
+    spark: FakeSpark,
+    _services: [Process; 2],
+    _reconciler: Killed,
+}
+
+impl World {
+    fn start() -> Self {
+        let spark = FakeSpark::with_version("4.1.1", "while :; do sleep 0.05; done");
+        let sandbox = Sandbox::new();
+        write_certificates(&sandbox);
+        sandbox.write("policy.yaml", POLICY).write("main.py", "").write("manifests/main.py", "");
+        sandbox.run(&["policy", "test"]).exits_with(0);
+        let control = serve(&sandbox, &spark, "control", &["control", "--database", "control.db"]);
+        let runner_args = ["runner", "--database", "runs.db", "--control", &control.url];
+        let runner = serve(&sandbox, &spark, "runner", &runner_args);
+        assert!(control.url.starts_with("https://") && runner.url.starts_with("https://"));
+        let args =
+            ["serve", "reconciler", "--database", "control.db", "--runner", &runner.url, "--lease", "2"];
+        let reconciler = command(&sandbox, &spark, "reconciler", &args).spawn();
+        let reconciler = Killed(reconciler.expect("the binary can be run"));
+        let checkpoint = format!("file://{}", spark.path("checkpoint").display());
+        let (server, at) = (&control.url, &runner.url);
+        let target = format!("prod: {{default: true, server: \"{server}\", runner: \"{at}\", dags: dags}}");
+        sandbox
+            .write("dcp.yaml", format!("project: shop\nmanifests: [manifests]\ntargets:\n  {target}\n"))
+            .write("manifests/clicks.yaml", STREAM.replace("CHECKPOINT", &checkpoint));
+        Self { sandbox, spark, _services: [control, runner], _reconciler: reconciler }
+    }
+
+    fn run(&self, name: &str, args: &[&str]) -> CommandOutput {
+        self.run_without(&[], name, args)
+    }
+
+    /// Runs a command without some variables.
+    fn run_without(&self, variables: &[&str], name: &str, args: &[&str]) -> CommandOutput {
+        let mut command = command(&self.sandbox, &self.spark, name, args);
+        for variable in variables {
+            command.env_remove(variable);
+        }
+        self.sandbox.capture(args, &command.output().expect("the binary can be run"))
+    }
+}
+
 #[test]
 fn parts_and_people_are_identified_by_certificates() {
-    let spark = FakeSpark::with_version("4.1.1", "while :; do sleep 0.05; done");
-    let sandbox = Sandbox::new();
-    write_certificates(&sandbox);
-    sandbox.write("policy.yaml", POLICY).write("main.py", "").write("manifests/main.py", "");
-    sandbox.run(&["policy", "test"]).exits_with(0);
-    let control = serve(&sandbox, &spark, "control", &["control", "--database", "control.db"]);
-    let runner_args = ["runner", "--database", "runs.db", "--control", &control.url];
-    let runner = serve(&sandbox, &spark, "runner", &runner_args);
-    assert!(control.url.starts_with("https://") && runner.url.starts_with("https://"));
-    let reconciler_args =
-        ["serve", "reconciler", "--database", "control.db", "--runner", &runner.url, "--lease", "2"];
-    let reconciler = command(&sandbox, &spark, "reconciler", &reconciler_args).spawn();
-    let _reconciler = Killed(reconciler.expect("the binary can be run"));
-
-    let checkpoint = format!("file://{}", spark.path("checkpoint").display());
-    let target = format!(
-        "prod: {{default: true, server: \"{}\", runner: \"{}\", dags: dags}}",
-        control.url, runner.url
-    );
-    sandbox
-        .write("dcp.yaml", format!("project: shop\nmanifests: [manifests]\ntargets:\n  {target}\n"))
-        .write("manifests/clicks.yaml", STREAM.replace("CHECKPOINT", &checkpoint));
+    let world = World::start();
     let apply = ["apply", "--auto-approve"];
-    run(&sandbox, &spark, "eve", &apply).exits_with(1).prints("you have no role");
-    run(&sandbox, &spark, "ada", &apply).exits_with(0).prints("applied serial 1");
+    world.run("eve", &apply).exits_with(1).prints("you have no role");
+    world.run("ada", &apply).exits_with(0).prints("applied serial 1");
     let is_running = || {
-        let output = run(&sandbox, &spark, "ada", &["runs"]);
+        let output = world.run("ada", &["runs"]);
         (output.stdout.contains("sales/clicks") && output.stdout.to_uppercase().contains("RUNNING"))
             .then_some(())
     };
     wait_until(is_running);
-    run(&sandbox, &spark, "ada", &["history"]).exits_with(0).prints("certificate:ada");
+    world.run("ada", &["history"]).exits_with(0).prints("certificate:ada");
 
     // The reconciler submits for the person who applied the stream.
-    let runs =
-        run(&sandbox, &spark, "ada", &["runs", "sales/clicks", "--output", "json"]).exits_with(0).json();
+    let runs = world.run("ada", &["runs", "sales/clicks", "--output", "json"]).exits_with(0).json();
     let request = &runs[0]["request"];
     assert_eq!(
         (&request["by"], &request["onBehalfOf"]),
         (&"certificate:reconciler".into(), &"certificate:ada".into())
     );
     let audit = ["audit", "--database", "runs.db", "--action", "submit", "--output", "json"];
-    let audit = run(&sandbox, &spark, "ada", &audit).exits_with(0);
+    let audit = world.run("ada", &audit).exits_with(0);
     audit.prints("\"caller\":\"certificate:reconciler\"").prints("\"onBehalfOf\":\"certificate:ada\"");
 
     // Without the authority, or without a certificate, nothing works.
-    let mut unverified = command(&sandbox, &spark, "ada", &["history"]);
-    let output = unverified.env_remove("DCP_CERTIFICATE_AUTHORITY").output().expect("the binary can be run");
-    sandbox.capture(&["history"], &output).exits_with(1).prints("certificate");
-    let mut nobody = command(&sandbox, &spark, "ada", &["history"]);
-    nobody.env_remove("DCP_CLIENT_CERTIFICATE").env_remove("DCP_CLIENT_KEY");
-    let output = nobody.output().expect("the binary can be run");
-    sandbox.capture(&["history"], &output).exits_with(1).prints("a token is needed");
-    let mut half = command(&sandbox, &spark, "ada", &["history"]);
-    let output = half.env_remove("DCP_CLIENT_KEY").output().expect("the binary can be run");
-    sandbox.capture(&["history"], &output).exits_with(1).prints("DCP_CLIENT_KEY belong together");
+    let rejected = |variables: &[&str], why: &str| {
+        world.run_without(variables, "ada", &["history"]).exits_with(1).prints(why);
+    };
+    rejected(&["DCP_CERTIFICATE_AUTHORITY"], "certificate");
+    rejected(&["DCP_CLIENT_CERTIFICATE", "DCP_CLIENT_KEY"], "a token is needed");
+    rejected(&["DCP_CLIENT_KEY"], "DCP_CLIENT_KEY belong together");
 }
 
 /// A process that is killed when it is dropped.
@@ -177,26 +192,12 @@ fn the_token_of_a_file_is_sent() {
     let created = create.args(["token", "create", "ada", "--quiet", "--database", "control.db"]).output();
     fs::write(token_file("token"), created.expect("the binary can be run").stdout)
         .expect("it can be written");
-    let args = [
-        "serve",
-        "control",
-        "--listen",
-        "127.0.0.1:0",
-        "--database",
-        "control.db",
-        "--policy",
-        "policy.yaml",
-    ];
+    let args = ["serve", "control", "--listen", "127.0.0.1:0", "--database", "control.db", "--policy"];
     let mut command = sandbox.command(&DCP);
-    command.args(args).env("SPARK_HOME", spark.path("spark")).stdin(Stdio::null());
+    command.args(args).arg("policy.yaml").env("SPARK_HOME", spark.path("spark")).stdin(Stdio::null());
     let control = Process::start(command, "control", sandbox.join("log"));
-    sandbox.write(
-        "dcp.yaml",
-        format!(
-            "project: shop\nmanifests: [manifests]\ntargets:\n  prod: {{default: true, server: \"{}\"}}\n",
-            control.url
-        ),
-    );
+    let target = format!("prod: {{default: true, server: \"{}\"}}", control.url);
+    sandbox.write("dcp.yaml", format!("project: shop\nmanifests: [manifests]\ntargets:\n  {target}\n"));
     let history = |file: Option<&Path>, token: &str| {
         let mut command = sandbox.command(&DCP);
         command.arg("history").env("DCP_TOKEN", token).stdin(Stdio::null());

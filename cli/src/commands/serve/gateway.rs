@@ -17,7 +17,7 @@ use crate::out::Console;
 pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeGateway { listen, clusters, database, policy, served } = args;
     super::is_postgres(database)?;
-    let mut options = super::options(served, console)?;
+    let mut options = super::options(served, console);
     super::block_on(async {
         let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
         let entry = accepted.set(&mut options, database, Path::new("."), console).await?;

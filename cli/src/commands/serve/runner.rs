@@ -32,7 +32,7 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let ServeRunner { listen, database, policy, folder, served, .. } = args;
     super::is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
-    let mut options = super::options(served, console)?;
+    let mut options = super::options(served, console);
     super::block_on(async {
         let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
         let entry = accepted.set(&mut options, database, &root, console).await?;
