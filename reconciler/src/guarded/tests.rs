@@ -152,11 +152,12 @@ async fn states_have_the_visible_domains_and_no_counts_of_others() {
     let (world, _) = World::with_two_domains().await;
     let state = world.used_by(&caller("ada", Role::Viewer)).state(&scope()).await.expect("it is read");
     assert_eq!(state.entries.keys().map(ToString::to_string).collect::<Vec<_>>(), [JOB]);
+    assert_eq!(state.visible, Some(["sales".to_owned()].into()));
     let applied = state.applied.expect("there is a commit");
     assert!(applied.counts.is_empty() && applied.by == "owner", "{applied:?}");
     let stranger = Caller::new("bob", Vec::new(), Credential::Session);
     let hidden = world.used_by(&stranger).state(&scope()).await.expect("it is read");
-    assert_eq!(hidden, State::default());
+    assert_eq!(hidden, State { visible: Some(BTreeSet::new()), ..State::default() });
 }
 
 #[tokio::test]
