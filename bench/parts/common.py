@@ -72,11 +72,11 @@ def peak_memory(command: list, **options) -> float:
     return int(check_output([sys.executable, "-c", code, *command], **options)) / 1024
 
 
-def markdown_table(rows: list) -> str:
+def markdown_table(rows: list, repetitions: int = REPETITIONS) -> str:
     words = {True: "met", False: "**missed**", None: "**not measured**"}
     lines = ["| what | goal | measured | |", "| --- | --- | --- | --- |"]
     for what, goal, measured, met in rows:
         lines.append(f"| {what} | {goal} | {measured} | {'' if goal == NO_GOAL else words[met]} |")
     rust = check_output(["rustc", "--version"]).split()[1]
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    return "\n".join([*lines, "", f"Medians of {REPETITIONS} runs. {machine}, Rust {rust}, Python {platform.python_version()}."])
+    return "\n".join([*lines, "", f"Medians of {repetitions} runs. {machine}, Rust {rust}, Python {platform.python_version()}."])
