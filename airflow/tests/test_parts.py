@@ -354,8 +354,8 @@ class TriggeringUser(TestCase):
             return triggering_user({"dag_run": SimpleNamespace(triggering_user_name=name)})
 
         self.assertEqual(field("ada"), {"on_behalf_of": "ada"})
-        for nobody in (None, "", "a\nb", "ä" * 129, 7):
-            self.assertEqual(field(nobody), {})
+        for invalid in (None, "", "a\nb", "ä" * 129, 7):
+            self.assertEqual(field(invalid), {})
         self.assertEqual(triggering_user({}), {})
 
 

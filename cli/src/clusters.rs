@@ -1,7 +1,6 @@
 //! The clusters of a file, as one backend. The file is read again when it has changed.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 use crate::failure::Failure;
 use crate::operator_file::{self, CHECK_INTERVAL, load, print, unusable};
 use crate::out::Console;
-use crate::render::sanitize;
+use crate::service_log;
 
 /// The only kind that the file has, as its diagnostics hold.
 pub(crate) const KIND: &str = "kubernetes";
@@ -252,7 +251,5 @@ fn properties(cluster: &Cluster) -> Properties {
 }
 
 pub(crate) fn log(text: &str) {
-    let line = format!("{:.3} the Gateway: {}\n", Timestamp::now(), sanitize(text));
-    // A failed write to the log does not stop the service.
-    let _ = io::stderr().write_all(line.as_bytes());
+    service_log::write("the Gateway", text);
 }

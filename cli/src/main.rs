@@ -20,6 +20,7 @@ mod providers;
 mod render;
 mod runs;
 mod select;
+mod service_log;
 mod socket;
 mod write;
 

@@ -1,6 +1,5 @@
 //! The policy of a service. The file is read again when it has changed.
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,14 +10,13 @@ use dcp_model::manifest::KubernetesName;
 use dcp_model::policy::{self as model, Policy, PolicyFile};
 use dcp_server::{UserField, Verifier};
 use dcp_workspace::project::Outcome;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clusters;
 use crate::failure::Failure;
 use crate::operator_file::{self, CHECK_INTERVAL};
 use crate::out::Console;
-use crate::render::sanitize;
+use crate::service_log;
 
 /// A policy that follows its file, and the verifiers of its providers.
 #[derive(Debug)]
@@ -174,7 +172,5 @@ async fn follow(path: PathBuf, mut text: Vec<u8>, started: PolicyFile, policy: w
 }
 
 fn log(text: &str) {
-    let line = format!("{:.3} the policy: {}\n", Timestamp::now(), sanitize(text));
-    // A failed write to the log does not stop the service.
-    let _ = io::stderr().write_all(line.as_bytes());
+    service_log::write("the policy", text);
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_server::{Caller, Credential, Rejection, Verified, Verifier};
+use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenReviewStatus};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -77,11 +79,13 @@ impl ServiceAccounts {
 impl Verifier for ServiceAccounts {
     async fn verify(&self, token: &str) -> Result<Option<Verified>, Rejection> {
         let is_known = |jwt: &Jwt<'_>| is_service_account(jwt, self.settings.issuer.as_deref());
-        if !Jwt::read(token).is_some_and(|jwt| is_known(&jwt)) {
-            return Ok(None);
-        }
+        let Some(jwt) = Jwt::read(token).filter(is_known) else { return Ok(None) };
         let status = self.review(token).await?;
-        holder(status, &self.settings.audience).map(Some).map_err(Rejection::Invalid)
+        let holder = holder(status, &self.settings.audience).map_err(Rejection::Invalid)?;
+        // The API server has accepted the token, and with it this claim.
+        let expires = jwt.claims.get("exp").and_then(Value::as_i64);
+        let expires = expires.and_then(|seconds| Timestamp::from_second(seconds).ok());
+        Ok(Some(Verified { caller: holder.caller.until(expires), ..holder }))
     }
 }
 

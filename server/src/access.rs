@@ -166,12 +166,26 @@ impl Access {
     /// Returns the caller that a credential identifies. A long call can identify it again.
     pub(crate) async fn caller(&self, given: Given, clock: fn() -> Timestamp) -> Result<Caller, Rejection> {
         let caller = self.identify(&given, clock).await?;
-        let access = self.clone();
+        let (access, first) = (self.clone(), caller.clone());
         let again = move || {
-            let (access, given) = (access.clone(), given.clone());
-            async move { access.identify(&given, clock).await }.boxed()
+            let (access, given, first) = (access.clone(), given.clone(), first.clone());
+            let check = async move {
+                match first.has_expired(clock()) {
+                    true => Ok(access.with_rights(first)),
+                    false => access.identify(&given, clock).await,
+                }
+            };
+            check.boxed()
         };
         Ok(caller.with_recheck(Recheck(Arc::new(again))))
+    }
+
+    /// Returns a caller with the rights of the current policy.
+    fn with_rights(&self, caller: Caller) -> Caller {
+        match &self.policy {
+            Some(policy) => caller.with_policy(&policy.borrow()),
+            None => caller,
+        }
     }
 
     async fn identify(&self, given: &Given, clock: fn() -> Timestamp) -> Result<Caller, Rejection> {
@@ -180,10 +194,7 @@ impl Access {
             Given::Certificate(holder) => holder.at(clock()).map_err(Rejection::Invalid)?,
             Given::Session(caller) => caller.clone(),
         };
-        Ok(match &self.policy {
-            Some(policy) => caller.with_policy(&policy.borrow()),
-            None => caller,
-        })
+        Ok(self.with_rights(caller))
     }
 
     fn session(&self, headers: &HeaderMap, is_same_origin: bool) -> Result<Caller, Rejection> {
@@ -277,7 +288,11 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
     use super::*;
+    use crate::caller::Credential;
+    use crate::policy::{Area, Names, Resource, Role, Rule};
     use crate::tokens::Token;
 
     /// Returns true if a request is identified as one of `ada`.
@@ -330,5 +345,68 @@ mod tests {
         assert!(!call("GET", "/a", &[]) && !call("GET", "http://evil.example/a", &[(HOST, "localhost")]));
         // If a token is sent, the origin does not matter.
         assert!(!call("GET", "/a", &[(HOST, "localhost"), (AUTHORIZATION, "Bearer wrong")]));
+    }
+
+    /// A verifier whose token expires at second 1000, and can be revoked before.
+    #[derive(Debug)]
+    struct Expiring(watch::Receiver<bool>);
+
+    #[tonic::async_trait]
+    impl Verifier for Expiring {
+        async fn verify(&self, _: &str) -> Result<Option<Verified>, Rejection> {
+            let expires = Timestamp::from_second(1_000).ok();
+            match *self.0.borrow() || clock() > expires.unwrap() {
+                true => Err(invalid("the token was revoked, or has expired")),
+                false => {
+                    let caller = Caller::new("ada", Vec::new(), Credential::Session).until(expires);
+                    Ok(Some(Verified { caller, lifetime: Duration::ZERO }))
+                }
+            }
+        }
+    }
+
+    static SECONDS: AtomicI64 = AtomicI64::new(0);
+
+    fn clock() -> Timestamp {
+        Timestamp::from_second(SECONDS.load(Ordering::Relaxed)).unwrap()
+    }
+
+    /// Returns what ends a stream of a viewer whose token expires, if anything does.
+    async fn end_of_stream(
+        change: impl FnOnce(&watch::Sender<bool>, &watch::Sender<Arc<Policy>>),
+    ) -> Option<String> {
+        SECONDS.store(0, Ordering::Relaxed);
+        let everything = Area { scopes: Names::All, domains: Names::All };
+        let rule = Rule {
+            role: Role::Viewer,
+            users: ["ada".to_owned()].into(),
+            groups: [].into(),
+            area: everything,
+        };
+        let (revoked, is_revoked) = watch::channel(false);
+        let policy = Policy { rules: vec![rule], ..Policy::default() };
+        let (policy, current) = watch::channel(Arc::new(policy));
+        let access = Access::new(vec![Arc::new(Expiring(is_revoked))]).with_policy(current);
+        let caller = access.caller(Given::Token("token".into()), clock).await.unwrap();
+        change(&revoked, &policy);
+        let lost = caller.lost(Role::Viewer, Resource::EVERYTHING);
+        tokio::time::timeout(Duration::from_hours(1), lost).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_outlives_its_token_and_not_its_role() {
+        assert_eq!(end_of_stream(|_, _| ()).await, None);
+        let expire = || SECONDS.store(2_000, Ordering::Relaxed);
+        assert_eq!(end_of_stream(|_, _| expire()).await, None, "a client can't renew the token of a stream");
+        let why = end_of_stream(|revoked, _| {
+            revoked.send_replace(true);
+        })
+        .await;
+        assert!(why.is_some_and(|why| why.contains("revoked")));
+        let without_role = |_: &watch::Sender<bool>, policy: &watch::Sender<Arc<Policy>>| {
+            expire();
+            policy.send_replace(Arc::default());
+        };
+        assert!(end_of_stream(without_role).await.is_some_and(|why| why.contains("needs the role `viewer`")));
     }
 }

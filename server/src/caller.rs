@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
 
@@ -24,8 +25,12 @@ pub struct Caller {
     audit: Option<Audit>,
     /// None for callers whose credential does not end.
     recheck: Option<Recheck>,
+    /// The time at which the credential expires, if it does.
+    expires: Option<Timestamp>,
 }
 
+/// Time before its expiry after which a credential is no longer checked.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_mins(1);
 /// Interval at which a long call checks that its caller still may make it.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -99,13 +104,24 @@ impl Caller {
     pub fn new(name: &str, groups: Vec<String>, credential: Credential) -> Self {
         let policy = Some(Arc::default());
         let (name, groups) = (name.into(), groups.into());
-        Self { name, groups, credential, policy, audit: None, recheck: None }
+        Self { name, groups, credential, policy, audit: None, recheck: None, expires: None }
     }
 
     /// Creates a caller who may do everything.
     pub fn unrestricted(name: &str, credential: Credential) -> Self {
         let (name, groups) = (name.into(), Arc::new([]));
-        Self { name, groups, credential, policy: None, audit: None, recheck: None }
+        Self { name, groups, credential, policy: None, audit: None, recheck: None, expires: None }
+    }
+
+    /// Returns the caller of a credential that expires.
+    #[must_use]
+    pub fn until(self, expires: Option<Timestamp>) -> Self {
+        Self { expires, ..self }
+    }
+
+    /// Returns true if the credential has expired, or is about to. Clocks may differ, so it can be rejected already.
+    pub(crate) fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires.duration_since(now) <= EXPIRY_MARGIN)
     }
 
     /// Returns the caller with the rights that a policy gives. An unrestricted caller stays so.
@@ -145,8 +161,9 @@ impl Caller {
         Self { recheck: Some(recheck), ..self }
     }
 
-    /// Waits until the caller may not do any more what needs a role, and returns the reason: the credential has expired
-    /// or was revoked, or the policy has changed. If that can't be determined, it goes on waiting.
+    /// Waits until the caller may not do any more what needs a role, and returns the reason: the credential was revoked,
+    /// or the policy has changed. If that can't be determined, it goes on waiting. A credential that expires ends
+    /// nothing, as a client can't renew that of a call.
     pub async fn lost(self, needed: Role, resource: Resource<'_>) -> String {
         let Some(Recheck(identify)) = &self.recheck else { return std::future::pending().await };
         loop {

@@ -31,7 +31,7 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Returns the holder of a certificate that TLS has verified, or the reason why it names nobody.
+    /// Returns the holder of a certificate that TLS has verified, or the reason why it does not identify a caller.
     pub(crate) fn of(certificate: &[u8], field: UserField) -> Result<Self, String> {
         let (_, certificate) = X509Certificate::from_der(certificate)
             .map_err(|_| "the client certificate can't be read".to_owned())?;
@@ -46,8 +46,9 @@ impl Holder {
             return Err(format!("the client certificate has more than {MAX_GROUPS} organizations"));
         }
         let groups = groups.iter().map(|group| name(group)).collect::<Result<Vec<_>, _>>()?;
+        let not_after = certificate.validity().not_after.timestamp();
         let caller = Caller::new(&name(&user)?, groups, Credential::Certificate);
-        Ok(Self { caller, not_after: certificate.validity().not_after.timestamp() })
+        Ok(Self { caller: caller.until(Timestamp::from_second(not_after).ok()), not_after })
     }
 
     /// Returns the caller, while the certificate is valid.
@@ -90,5 +91,5 @@ fn name(text: &str) -> Result<String, String> {
     let name = format!("{PREFIX}{text}");
     CallerName::parse(&name)
         .map(|_| name)
-        .map_err(|error| format!("the client certificate names no caller: {}", error.message))
+        .map_err(|error| format!("the name in the client certificate can't be used: {}", error.message))
 }

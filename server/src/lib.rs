@@ -16,6 +16,7 @@ mod layers;
 mod log;
 mod login;
 mod offload;
+mod pem;
 mod ready;
 mod rejection;
 pub mod rest;

@@ -1,23 +1,18 @@
 //! TLS of a server. Its certificate, its key and the authorities of client certificates can be replaced while it runs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::Error;
+use crate::{Error, pem};
 
 /// Interval at which files are checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Maximum size of a file of certificates.
-const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The texts of a server's TLS, as PEM.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,21 +51,22 @@ impl std::fmt::Debug for Tls {
 impl Pem {
     /// Builds the TLS configuration. Errors do not quote the texts, as these have a key.
     fn config(&self) -> Result<Arc<ServerConfig>, Error> {
-        let chain = certificates(&self.certificate, "the certificate")?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| error("there is no key in its file"))?;
+        let chain =
+            pem::certificates(&self.certificate).map_err(|why| error(&format!("the certificate {why}")))?;
+        let key = pem::key(&self.key).map_err(|why| error(&format!("the file of the key {why}")))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|why| error(&why.to_string()))?;
         let builder = match &self.client_authorities {
             None => builder.with_no_client_auth(),
-            Some(pem) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(client_roots(pem)?), provider)
-                        .allow_unauthenticated()
-                        .build()
-                        .map_err(|why| error(&format!("client authorities: {why}")))?;
+            Some(authorities) => {
+                let roots = pem::authorities(authorities)
+                    .map_err(|why| error(&format!("the file of client authorities {why}")))?;
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .allow_unauthenticated()
+                    .build()
+                    .map_err(|why| error(&format!("client authorities: {why}")))?;
                 builder.with_client_cert_verifier(verifier)
             }
         };
@@ -85,44 +81,19 @@ impl Pem {
     }
 }
 
-fn client_roots(pem: &[u8]) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem, "the file of client authorities")? {
-        roots.add(certificate).map_err(|_| error("the file of client authorities is damaged"))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|_| error(&format!("{what} is damaged")))?;
-    match found.is_empty() {
-        true => Err(error(&format!("{what} has no certificate in PEM"))),
-        false => Ok(found),
-    }
-}
-
 fn error(what: &str) -> Error {
     Error::Tls(what.to_owned())
 }
 
 impl TlsFiles {
     fn read(&self) -> Result<Pem, Error> {
+        let read = |path: &PathBuf| pem::read(path).map_err(|why| error(&why.to_string()));
         Ok(Pem {
             certificate: read(&self.certificate)?,
             key: read(&self.key)?,
-            client_authorities: self.client_authorities.as_deref().map(read).transpose()?,
+            client_authorities: self.client_authorities.as_ref().map(read).transpose()?,
         })
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |why: std::io::Error| error(&format!("`{}` can't be read: {why}", path.display()));
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_FILE_BYTES {
-        return Err(error(&format!("`{}` is larger than 1 MiB", path.display())));
-    }
-    fs::read(path).map_err(failed)
 }
 
 impl Tls {

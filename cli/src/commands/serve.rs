@@ -1,8 +1,8 @@
 //! `dcp serve`
 
-mod accepted;
 mod gateway;
 mod runner;
+mod tcp_access;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -28,10 +28,11 @@ use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::render::sanitize;
 use crate::runs;
+use crate::service_log;
 use crate::socket::Socket;
 
-pub(super) use accepted::Accepted;
-use accepted::Entry;
+use tcp_access::CredentialSources;
+pub(super) use tcp_access::TcpAccess;
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
@@ -46,8 +47,8 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, policy, runner, served } = args;
     let mut options = options(served, console);
     block_on(async {
-        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
-        let entry = accepted.set(&mut options, database, Path::new("."), console).await?;
+        let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
+        let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let executions = match runner {
             Some(url) => Executions::Runner(Arc::new(remote_runner(url)?)),
             None => Executions::Unreachable("the control plane was started without `--runner`".to_owned()),
@@ -62,7 +63,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
             async move { applied.answers().await }
         });
         let served =
-            host(Sockets::tcp(*listen, entry), services, options, "the control plane", console).await;
+            host(Sockets::tcp(*listen, credentials), services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
@@ -147,12 +148,8 @@ pub(super) async fn serve_until_writer_dies(
 /// Creates a reconciler that logs to stderr.
 pub(super) fn new_reconciler(local_jobs: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
     let LocalJobs { registry, store, .. } = local_jobs;
-    let log = |said: &str| {
-        let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), sanitize(said));
-        // A failed write to the log does not stop the reconciler.
-        let _ = io::stderr().write_all(line.as_bytes());
-    };
-    Reconciler { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
+    let log = Arc::new(|text: &str| service_log::write("the reconciler", text));
+    Reconciler { registry, store, runner, lease, clock: Timestamp::now, log }
 }
 
 /// Opens the store of executions.
@@ -226,13 +223,13 @@ pub(super) fn options(served: &Served, console: &Console) -> Options {
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     pub(super) listen: Option<SocketAddr>,
-    pub(super) entry: Entry,
+    pub(super) credentials: CredentialSources,
     pub(super) socket: Option<(Socket, UnixListener)>,
 }
 
 impl Sockets {
-    fn tcp(listen: SocketAddr, entry: Entry) -> Self {
-        Self { listen: Some(listen), entry, socket: None }
+    fn tcp(listen: SocketAddr, credentials: CredentialSources) -> Self {
+        Self { listen: Some(listen), credentials, socket: None }
     }
 }
 
@@ -244,7 +241,7 @@ pub(super) async fn host(
     what: &str,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let Sockets { listen, entry: Entry { code, providers }, socket } = sockets;
+    let Sockets { listen, credentials: CredentialSources { code, providers }, socket } = sockets;
     let services = dcp_identity::service::add(services, providers);
     let mut listeners = Listeners::default();
     if let Some(listen) = listen {

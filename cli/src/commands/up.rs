@@ -18,7 +18,7 @@ use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::serve::{self, Accepted, Sockets};
+use super::serve::{self, Sockets, TcpAccess};
 use crate::args;
 use crate::cluster::{self, Choice};
 use crate::failure::{Failure, Verdict};
@@ -57,9 +57,9 @@ async fn sockets(
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
-            let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served: &args.served };
-            let entry = accepted.set(options, &database, &home.root, console).await?;
-            Ok(Sockets { listen: Some(*listen), entry, socket: None })
+            let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served: &args.served };
+            let credentials = access.apply(options, &database, &home.root, console).await?;
+            Ok(Sockets { listen: Some(*listen), credentials, socket: None })
         }
         None if policy.is_some() || args.served.certificate.is_some() => {
             let message = "a policy and certificates are for callers over TCP, and no address is given";

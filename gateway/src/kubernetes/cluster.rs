@@ -377,8 +377,9 @@ impl Cluster {
     }
 }
 
-/// Returns the version of the newest object that was read: a list of pods has to be at least as new, so that it shows what
-/// the others tell of. None if the list has to show the present: a custom resource that is missing has no version.
+/// Returns the version of the newest object that was read. A list of pods of at least this version has all pods that
+/// existed when one of these objects changed last. Returns none if the list has to be current, as the deletion of a missing
+/// custom resource has no version here.
 pub(super) fn version_of_list(record: &Record, resource: &Resource, known: &Pods) -> Option<u64> {
     let record = record.version.as_ref()?.parse().ok()?;
     let resource = match resource {

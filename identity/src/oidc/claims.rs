@@ -35,7 +35,7 @@ pub(super) fn holder(issuer: &Issuer, jwt: &Jwt<'_>, now: Timestamp) -> Result<V
     let name = format!("{}:{user}", issuer.name);
     let caller = Caller::new(&name, groups(issuer, jwt)?, Credential::Oidc(issuer.name.as_str().into()));
     let lifetime = Duration::try_from(remaining).unwrap_or_default().min(MAX_LIFETIME);
-    Ok(Verified { caller, lifetime })
+    Ok(Verified { caller: caller.until(now.checked_add(remaining).ok()), lifetime })
 }
 
 /// Rejects tokens that are no access tokens.

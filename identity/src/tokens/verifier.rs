@@ -135,6 +135,6 @@ impl Verifier for StoredTokens {
         };
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(stored.id.clone());
         let caller = Caller::new(&stored.name, stored.groups, Credential::Token(stored.id.into()));
-        Ok(Some(Verified { caller, lifetime: MAX_AGE.min(left) }))
+        Ok(Some(Verified { caller: caller.until(stored.expires), lifetime: MAX_AGE.min(left) }))
     }
 }

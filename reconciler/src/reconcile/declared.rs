@@ -20,7 +20,7 @@ pub(super) async fn read_declared(
 ) -> Result<(u64, Vec<(Address, Declared)>)> {
     let (serial, changed) = registry.changed(scope, Kind::ContinuousJob, since).await?;
     let mut all = Vec::with_capacity(changed.len());
-    // What is started with may be needed of those that follow the load, what is written of those that tell of it.
+    // Jobs that follow the load need their resources, and jobs that report partitions need their outputs.
     let mut needed = Vec::new();
     for changed in changed {
         match super::version::read(&changed) {

@@ -38,7 +38,7 @@ fn interval_and_capacity(rate: u32) -> (Duration, Duration) {
     (interval, interval * rate.max(1))
 }
 
-/// The buckets of all domains with a limit. A full bucket is as good as none, so it may be removed.
+/// The buckets of all domains with a limit. A full bucket is removed when space is needed, because a new one is full too.
 #[derive(Debug, Default)]
 pub(super) struct Buckets {
     by_domain: HashMap<String, Bucket>,

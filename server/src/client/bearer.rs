@@ -1,7 +1,6 @@
 //! The bearer token of a caller.
 
 use std::fmt;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use super::CallError;
+use crate::pem;
 
 /// Time for which the token of a file is used before the file is read again.
 const FILE_LIFETIME: Duration = Duration::from_secs(10);
@@ -108,8 +108,8 @@ impl TokenFile {
             return Ok(header.clone());
         }
         let path = self.path.display();
-        let text = fs::read_to_string(&self.path)
-            .map_err(|error| format!("the file of the token, `{path}`, can't be read: {error}"))?;
+        let text = pem::read(&self.path).map_err(|error| format!("the file of the token: {error}"))?;
+        let text = String::from_utf8_lossy(&text);
         let text = text.trim_end();
         if text.is_empty() {
             return Err(format!("the file of the token, `{path}`, is empty"));
@@ -140,6 +140,8 @@ impl Interceptor for Bearer {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,5 @@
 //! TLS connections of a client. The files of certificates are read for each connection, so that they can be replaced.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -10,13 +9,14 @@ use std::task::{Context, Poll};
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
+
+use crate::pem;
 
 /// Files for TLS, as PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,31 +42,20 @@ impl TlsFiles {
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
         let builder = builder.with_root_certificates(match &self.authorities {
-            Some(path) => Arc::new(roots(path)?),
+            Some(path) => Arc::new(read(path, pem::authorities)?),
             None => system_roots()?,
         });
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(Identity { certificate, key }) => {
-                let chain = certificates(certificate)?;
-                let pem = read(key)?;
-                let parsed =
-                    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable(key, "has no key in PEM"))?;
+                let (chain, key) = (read(certificate, pem::certificates)?, read(key, pem::key)?);
                 let why = "and its key do not belong together";
-                builder.with_client_auth_cert(chain, parsed).map_err(|_| unusable(certificate, why))?
+                builder.with_client_auth_cert(chain, key).map_err(|_| unusable(certificate, why))?
             }
         };
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
-}
-
-fn roots(path: &Path) -> io::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|_| unusable(path, "has a damaged certificate"))?;
-    }
-    Ok(roots)
 }
 
 /// Returns the authorities of the system, which are read once.
@@ -86,17 +75,10 @@ fn system_roots() -> io::Result<Arc<RootCertStore>> {
     Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(roots))))
 }
 
-fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let pem = read(path)?;
-    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(unusable(path, "has no certificate in PEM")),
-    }
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| unusable(path, &format!("can't be read: {error}")))
+/// Reads a file of certificates or a key.
+fn read<T>(path: &Path, parse: impl Fn(&[u8]) -> Result<T, &'static str>) -> io::Result<T> {
+    let text = pem::read(path).map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
+    parse(&text).map_err(|why| unusable(path, why))
 }
 
 /// Returns an error that a retry does not change.

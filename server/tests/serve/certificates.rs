@@ -136,9 +136,9 @@ async fn a_client_certificate_identifies_its_caller() {
     let two = sign("two", Box::new(named(&["a", "b"], &[])));
     assert!(world.rejection(two).await.contains("more than one common name"));
     let control = sign("control", Box::new(named(&["a\nb"], &[])));
-    assert!(world.rejection(control).await.contains("names no caller"));
+    assert!(world.rejection(control).await.contains("the name in the client certificate"));
     let pattern = sign("pattern", Box::new(named(&["*"], &[])));
-    assert!(world.rejection(pattern).await.contains("names no caller"));
+    assert!(world.rejection(pattern).await.contains("the name in the client certificate"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ pub(crate) mod simulation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use dcp_model::policy::PolicyFile;
@@ -90,31 +91,45 @@ async fn end(store: &Store, record: &mut Record) {
     assert!(store.save(record, SaveExtras::default()).await.expect("the database responds"));
 }
 
+/// The number of executions of a domain that run at once in the test below.
+const LIMIT: u32 = 3;
+
+/// Tries to start an execution until it is stored, or its domain has as many as its limit.
+async fn start_or_full(
+    store: Store,
+    mut record: Record,
+    count: Arc<(&'static str, AtomicU32)>,
+) -> Option<Record> {
+    // A start is also reported as full if the other Runner starts one at that moment.
+    loop {
+        let is_full = count.1.load(SeqCst) >= LIMIT;
+        if start(&store, &mut record, LIMIT).await == Start::Stored {
+            count.1.fetch_add(1, SeqCst);
+            return Some(record);
+        }
+        if is_full {
+            return None;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Two Runners start executions of two domains at the same time.
 pub(crate) async fn starts_stay_within_the_limit_of_each_domain(one: Store, other: Store) {
-    const LIMIT: u32 = 3;
     one.register("nobody").await.expect("the database responds");
     let mut tasks = JoinSet::new();
+    let counts = [("sales", AtomicU32::new(0)), ("logistics", AtomicU32::new(0))].map(Arc::new);
     for number in 0..40 {
         let domain = if number % 4 == 0 { "logistics" } else { "sales" };
-        let (store, mut record) =
+        let (store, record) =
             (if number % 2 == 0 { one.clone() } else { other.clone() }, stored(&one, domain, number).await);
-        tasks.spawn(async move {
-            let mut started = Start::Full;
-            // A start is also reported as full if the other Runner starts one at that moment.
-            for _ in 0..20 {
-                if started == Start::Full {
-                    started = start(&store, &mut record, LIMIT).await;
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-            (started == Start::Stored).then_some(record)
-        });
+        let count = counts.iter().find(|it| it.0 == domain).map(Arc::clone).expect("there are two domains");
+        tasks.spawn(start_or_full(store, record, count));
     }
     let started: Vec<Record> = tasks.join_all().await.into_iter().flatten().collect();
     let count = |domain: &str| started.iter().filter(|it| it.request.domain == domain).count();
     assert_eq!((count("sales"), count("logistics")), (3, 3));
-    // An execution that has ended makes room for one, also if it was to be cancelled.
+    // A cancelled execution counts until it has ended; then another one can start.
     let mut running = started.into_iter().find(|it| it.request.domain == "sales").expect("it was started");
     let mut next = stored(&other, "sales", 100).await;
     assert_eq!(start(&other, &mut next, LIMIT).await, Start::Full);

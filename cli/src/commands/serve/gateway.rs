@@ -8,7 +8,7 @@ use dcp_runner::store::Store;
 use dcp_server::Services;
 use tokio::sync::watch;
 
-use super::{Accepted, Sockets};
+use super::{Sockets, TcpAccess};
 use crate::args::ServeGateway;
 use crate::clusters::{self, ClustersFile};
 use crate::failure::{Failure, Verdict};
@@ -19,8 +19,8 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
     super::is_postgres(database)?;
     let mut options = super::options(served, console);
     super::block_on(async {
-        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
-        let entry = accepted.set(&mut options, database, Path::new("."), console).await?;
+        let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
+        let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let store = super::open_executions(database).await?;
         let (file, of_file) = ClustersFile::open(clusters, None, Arc::new(store.clone()), console).await?;
         tokio::spawn(file.follow(of_file.clone()));
@@ -35,7 +35,7 @@ pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict,
         let services = service::add_clusters(services, ClusterSource::InProcess(of_file));
         let services = with_database(services, store.clone());
         let served =
-            super::host(Sockets::tcp(*listen, entry), services, options, "the Gateway", console).await;
+            super::host(Sockets::tcp(*listen, credentials), services, options, "the Gateway", console).await;
         store.close().await;
         served
     })

@@ -1,6 +1,5 @@
 //! `dcp serve runner`
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +15,16 @@ use dcp_runner::in_process::{self, InProcessRunner, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
 use dcp_server::Services;
-use jiff::Timestamp;
 
-use super::{Accepted, Sockets, WRITES_EXECUTIONS};
+use super::{Sockets, TcpAccess, WRITES_EXECUTIONS};
 use crate::args::ServeRunner;
 use crate::cluster::Choice;
 use crate::clusters;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 use crate::providers;
-use crate::render::sanitize;
 use crate::runs;
+use crate::service_log;
 
 pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeRunner { listen, database, policy, folder, served, .. } = args;
@@ -34,8 +32,8 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let mut options = super::options(served, console);
     super::block_on(async {
-        let accepted = Accepted { listen: *listen, policy: policy.as_deref(), served };
-        let entry = accepted.set(&mut options, database, &root, console).await?;
+        let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
+        let credentials = access.apply(&mut options, database, &root, console).await?;
         let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
         let store = super::open_executions(database).await?;
         let (mut runner_options, clusters) = runner_options(args, &root, &store, console).await?;
@@ -43,7 +41,8 @@ pub(super) fn run(args: &ServeRunner, console: &mut Console) -> Result<Verdict, 
         let in_process_runner =
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = services(&in_process_runner, clusters);
-        let served = super::host(Sockets::tcp(*listen, entry), services, options, "the Runner", console);
+        let served =
+            super::host(Sockets::tcp(*listen, credentials), services, options, "the Runner", console);
         let writer_died = in_process_runner.store().writer_died();
         let served = super::serve_until_writer_dies(served, writer_died, WRITES_EXECUTIONS).await;
         // If this fails, the next Runner detects the dead one itself.
@@ -98,11 +97,7 @@ fn services(in_process_runner: &InProcessRunner, clusters: ClusterSource) -> Ser
 /// Logs why the Gateway can't be used, if it can't. Executions wait for it meanwhile.
 async fn report_unusable(gateway: RemoteGateway) {
     if let Err(error) = gateway.check().await {
-        let why = sanitize(&error.to_string());
-        let line =
-            format!("{:.3} the Gateway can't be used, and executions wait for it: {why}\n", Timestamp::now());
-        // A failed write to the log does not stop the service.
-        let _ = io::stderr().write_all(line.as_bytes());
+        service_log::write("the Gateway can't be used, and executions wait for it", &error.to_string());
     }
 }
 

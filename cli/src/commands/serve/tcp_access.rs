@@ -1,6 +1,5 @@
-//! The callers of a service, and the ways in which they get credentials.
+//! The access to a service over TCP: its callers, its TLS, and the sources of credentials.
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,35 +16,35 @@ use crate::failure::Failure;
 use crate::out::Console;
 use crate::policy::Opened;
 use crate::private;
-use crate::render::sanitize;
+use crate::service_log;
 
-/// The ways in which callers get credentials.
+/// The sources of the credentials of callers, which a service prints or lists.
 #[derive(Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct CredentialSources {
     /// The code that signs in a browser.
     pub(super) code: Option<String>,
     /// The providers of `dcp login` and of continuous integration.
     pub(super) providers: Vec<Provider>,
 }
 
-/// The callers that a service accepts over TCP.
+/// The access to a service over TCP, by its arguments.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Accepted<'a> {
+pub(crate) struct TcpAccess<'a> {
     pub(crate) listen: SocketAddr,
     pub(crate) policy: Option<&'a Path>,
     pub(crate) served: &'a Served,
 }
 
-impl Accepted<'_> {
-    /// Sets access and TLS of a service, and returns the ways to get credentials. Without a policy there is one token,
+impl TcpAccess<'_> {
+    /// Sets access and TLS of a service, and returns the sources of credentials. Without a policy there is one token,
     /// which the project's own commands read from a file, and which may do everything.
-    pub(crate) async fn set(
+    pub(crate) async fn apply(
         self,
         options: &mut Options,
         database: &str,
         root: &Path,
         console: &mut Console,
-    ) -> Result<Entry, Failure> {
+    ) -> Result<CredentialSources, Failure> {
         let Self { policy, served, .. } = self;
         let Some(path) = policy else {
             self.require_loopback()?;
@@ -55,7 +54,7 @@ impl Accepted<'_> {
             let access = Access::from(tokens.map_err(|error| failed(&error))?);
             options.access = Some(access.with_login(login));
             options.tls = self.tls(None)?;
-            return Ok(Entry { code: Some(code), providers: Vec::new() });
+            return Ok(CredentialSources { code: Some(code), providers: Vec::new() });
         };
         self.require_tls()?;
         let Opened { policy, mut verifiers, certificates, providers } =
@@ -70,7 +69,7 @@ impl Accepted<'_> {
             None => access,
         });
         options.tls = self.tls(certificates.map(|it| it.authorities))?;
-        Ok(Entry { code: None, providers })
+        Ok(CredentialSources { code: None, providers })
     }
 
     fn require_loopback(self) -> Result<(), Failure> {
@@ -109,12 +108,7 @@ impl Accepted<'_> {
             };
         };
         let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), client_authorities };
-        Tls::open(files, log_certificates).map(Some).map_err(|error| failed(&error))
+        let log = |text: &str| service_log::write("certificates", text);
+        Tls::open(files, log).map(Some).map_err(|error| failed(&error))
     }
-}
-
-fn log_certificates(what: &str) {
-    let line = format!("{:.3} {}\n", Timestamp::now(), sanitize(what));
-    // A failed write to the log does not stop the service.
-    let _ = io::stderr().write_all(line.as_bytes());
 }
