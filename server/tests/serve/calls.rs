@@ -165,7 +165,13 @@ async fn http_1_works_over_tls() {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let mut stream = connector.connect(name, server.connect().await).await.unwrap();
-    assert!(send_and_read(&mut stream, "/who", &bearer()).await.ends_with("ada"));
+    let response = send_and_read(&mut stream, "/who", &bearer()).await;
+    assert!(
+        response.ends_with("ada") && response.contains("strict-transport-security: max-age="),
+        "{response}"
+    );
+    let plain = Server::start(|_| {}).await.get("/who", &bearer()).await;
+    assert!(plain.contains("cache-control: no-store") && !plain.contains("strict-transport"), "{plain}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dcp_server::client::{self, CallError, Client, Identity, Service};
@@ -10,12 +11,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, SanType,
 };
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use tonic_prost::ProstCodec;
 
-use crate::harness::{LONG, Server, TOKEN};
+use crate::harness::{LONG, Server, TOKEN, send_and_read};
 
 /// An authority, which signs certificates.
 struct Authority {
@@ -139,6 +142,46 @@ async fn a_client_certificate_identifies_its_caller() {
     assert!(world.rejection(control).await.contains("the name in the client certificate"));
     let pattern = sign("pattern", Box::new(named(&["*"], &[])));
     assert!(world.rejection(pattern).await.contains("the name in the client certificate"));
+}
+
+/// Sends a request with a client certificate, as a browser does, and returns the response.
+async fn browse(world: &World, identity: &Identity, headers: &str) -> String {
+    let pem = |path: &Path| fs::read(path).unwrap();
+    let certificates =
+        |path: &Path| CertificateDer::pem_slice_iter(&pem(path)).collect::<Result<Vec<_>, _>>().unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificates(&world.path("servers.pem")).remove(0)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let key = PrivateKeyDer::from_pem_slice(&pem(&identity.key)).unwrap();
+    let config = builder.unwrap().with_root_certificates(roots);
+    let mut config = config.with_client_auth_cert(certificates(&identity.certificate), key).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = connector.connect(name, world.server.connect().await).await.unwrap();
+    send_and_read(&mut stream, "/who", headers).await
+}
+
+#[tokio::test]
+async fn a_certificate_is_not_for_pages_of_other_servers() {
+    let world = World::start(UserField::CommonName).await;
+    let ada = world.authority.sign(world.folder.path(), "ada", named(&["ada"], &[]));
+    for headers in
+        ["", "sec-fetch-site: none\r\n", "sec-fetch-site: same-origin\r\norigin: https://localhost\r\n"]
+    {
+        let response = browse(&world, &ada, headers).await;
+        assert!(response.ends_with("certificate:ada"), "{headers}: {response}");
+    }
+    for headers in [
+        "origin: https://evil.example\r\n",
+        "origin: null\r\n",
+        "sec-fetch-site: cross-site\r\n",
+        "sec-fetch-site: same-site\r\norigin: https://localhost\r\n",
+    ] {
+        let response = browse(&world, &ada, headers).await;
+        assert!(response.starts_with("HTTP/1.1 401 "), "{headers}: {response}");
+    }
 }
 
 #[tokio::test]

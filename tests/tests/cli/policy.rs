@@ -8,6 +8,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use dcp_proto::runner::v1::runner_client::RunnerClient;
 use dcp_proto::runner::v1::{WatchRequest, WatchResponse};
@@ -203,12 +204,15 @@ async fn a_stream_ends_once_its_caller_has_lost_the_role() {
         steps.message().await.expect("the caller is a viewer").expect("the stream was started");
         steps
     };
-    let ended = async |mut steps: Streaming<WatchResponse>| loop {
+    let next_error = async |mut steps: Streaming<WatchResponse>| loop {
         match steps.message().await {
             Ok(Some(_)) => {}
             Ok(None) => unreachable!("the execution does not end"),
             Err(status) => return status,
         }
+    };
+    let ended = async |steps| {
+        tokio::time::timeout(Duration::from_mins(1), next_error(steps)).await.expect("the stream ends")
     };
     let (by_policy, by_token, kept) =
         (watch("viewer").await, watch("operator").await, watch("viewer-of-all").await);
@@ -225,7 +229,7 @@ async fn a_stream_ends_once_its_caller_has_lost_the_role() {
     let status = ended(by_token).await;
     assert!(status.message().contains("was revoked"), "{status:?}");
     // Another caller keeps the stream.
-    let more = tokio::time::timeout(std::time::Duration::from_millis(100), ended(kept)).await;
+    let more = tokio::time::timeout(Duration::from_millis(100), next_error(kept)).await;
     assert!(more.is_err(), "{more:?}");
 }
 
