@@ -19,6 +19,9 @@ pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
 /// The setting that names the provider of secrets. On Kubernetes, secrets are those of the domain's namespace.
 pub const SECRETS: &str = "spark.dcp.secrets";
 
+/// The setting of an application that serves Spark Connect for a pool. The backend chooses the address and sets the token.
+pub const CONNECT: &str = "spark.dcp.connect";
+
 /// The setting that protects the driver's pod from evictions.
 pub const DRIVER_BUDGET: &str = "spark.dcp.driver.disruptionBudget";
 

@@ -187,6 +187,14 @@ pub struct CoreEtlJob {
     /// The target's provider of secrets, for backends whose drivers get their secrets from the Runner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<KubernetesName>,
+    /// The job is a Spark Connect server of a pool. Its backend sets the server's address and token.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub connect: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl CoreEtlJob {

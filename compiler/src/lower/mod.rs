@@ -81,6 +81,7 @@ fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {
         pods: spec.pods.clone(),
         lifecycle: spec.lifecycle.clone(),
         secrets: input.secrets.cloned(),
+        connect: false,
     }
 }
 
