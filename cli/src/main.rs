@@ -7,6 +7,7 @@ mod clusters;
 mod commands;
 mod control;
 mod credentials;
+mod drivers;
 mod failure;
 mod interrupt;
 mod jobs;

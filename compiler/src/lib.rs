@@ -9,6 +9,7 @@ pub mod clusters;
 pub mod compile;
 pub mod diag;
 mod document;
+pub mod drivers;
 pub mod engine;
 pub mod graph;
 mod lower;

@@ -7,6 +7,7 @@ pub mod clusters;
 pub mod dag;
 pub mod dataset;
 pub mod diag;
+pub mod drivers;
 pub mod manifest;
 pub mod policy;
 pub mod primitive;

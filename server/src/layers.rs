@@ -59,10 +59,9 @@ pub(crate) type Stack = BoxCloneSyncService<Request, Response, Infallible>;
 /// Puts services behind their layers. `public` are the routes of services that need no token, and `port` is
 /// the TCP port.
 pub(crate) fn stack(services: Services, public: Routes, options: &Options, port: u16) -> Stack {
-    let Services { grpc, public: _, public_names, rest, names, streaming_suffixes, descriptors: _, ready } =
-        services;
+    let Services { grpc, public_names, rest, names, streaming_suffixes, proxied_names, ready, .. } = services;
     let Options { access, tls, limits, clock, log } = options;
-    let names: Arc<[_]> = names.into();
+    let (names, proxied): (Arc<[_]>, Arc<[_]>) = (names.into(), proxied_names.into());
     let pages = Pages { ready, serves_rest: rest.is_some() };
     let public = PublicRoutes::new(public, public_names, limits);
     let log = CallLog { log: log.clone(), clock: *clock };
@@ -76,7 +75,7 @@ pub(crate) fn stack(services: Services, public: Routes, options: &Options, port:
 
     let stack = ServiceBuilder::new()
         .option_layer(is_tls.then(|| MapResponseLayer::new(security_headers::require_tls)))
-        .map_request(move |request| target::add(request, &names))
+        .map_request(move |request| target::add(request, &names, &proxied))
         .layer(from_fn_with_state(pages, pages::serve))
         .layer(from_fn_with_state(public, public::serve))
         .layer(from_fn_with_state(log, log::follow))

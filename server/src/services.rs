@@ -23,6 +23,8 @@ pub struct Services {
     pub(crate) names: Vec<&'static str>,
     /// Suffixes of the paths of long-lived calls.
     pub(crate) streaming_suffixes: Vec<&'static str>,
+    /// The services whose calls have no limit of time.
+    pub(crate) proxied_names: Vec<&'static str>,
     pub(crate) descriptors: &'static [u8],
     pub(crate) ready: Option<ReadinessCheck>,
 }
@@ -38,6 +40,7 @@ impl Services {
             rest: None,
             names: Vec::new(),
             streaming_suffixes: Vec::new(),
+            proxied_names: Vec::new(),
             descriptors,
             ready: None,
         }
@@ -75,6 +78,20 @@ impl Services {
         let mut services = self;
         services.public_names.push(S::NAME);
         services.public = services.public.add_service(service);
+        services
+    }
+
+    /// Adds a gRPC service that forwards calls. They take as long as the server behind it needs, so they have the limit of
+    /// long-lived calls, and no limit of time.
+    #[must_use]
+    pub fn with_proxy<S>(self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        let mut services = self.with(service);
+        services.proxied_names.push(S::NAME);
         services
     }
 

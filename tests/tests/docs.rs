@@ -158,6 +158,7 @@ fn generated_files_are_up_to_date() {
         ("schemas/clusters.json", schema::CLUSTERS.text()),
         ("schemas/policy.json", schema::POLICY.text()),
         ("schemas/secrets.json", schema::SECRETS.text()),
+        ("schemas/drivers.json", schema::DRIVERS.text()),
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),

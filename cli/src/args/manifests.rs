@@ -115,6 +115,8 @@ pub(crate) enum SchemaOf {
     Policy,
     /// The file of providers of secrets, secrets.yaml
     Secrets,
+    /// The file of Spark Connect servers, drivers.yaml
+    Drivers,
 }
 
 pub(super) const FMT: &str = "\

@@ -110,6 +110,17 @@ Example:
   dcp serve gateway --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --clusters clusters.yaml
   dcp serve runner --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --gateway https://gateway.example.com:7422";
 
+const CONNECT: &str = "\
+Clients need nothing but Spark's own library, and connect to one address:
+  SparkSession.builder.remote(\"sc://connect.example.com:7423/;token=…;dcp-domain=shop;dcp-pool=small\").getOrCreate()
+
+The proxy binds each session to one driver: of a pool (`kind: Pool`), or of `--drivers`. Sessions are in the database of \
+the control plane. Several proxies may share it, and each may be restarted at any time: clients go on.
+
+Examples:
+  dcp serve connect --database postgres://dcp@db/dcp --policy /etc/dcp/policy.yaml --certificate tls.crt --key tls.key
+  dcp serve connect --database connect.db --drivers drivers.yaml      in front of Spark Connect servers that you run";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     #[command(subcommand)]
@@ -124,6 +135,9 @@ pub(crate) enum Part {
     Reconciler(ServeReconciler),
     /// A Runner: submits, checks and cancels executions (gRPC, `dcp.runner.v1`)
     Runner(ServeRunner),
+    /// The proxy for Spark Connect: interactive sessions on the drivers of pools
+    #[command(after_help = CONNECT)]
+    Connect(ServeConnect),
     /// A Gateway: runs the applications of Runners on Kubernetes clusters (gRPC, `dcp.gateway.v1`)
     #[command(after_help = GATEWAY)]
     Gateway(ServeGateway),
@@ -227,6 +241,29 @@ pub(crate) struct ServeGateway {
     /// at a loopback address: the token in .dcp/token may do everything]
     #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) served: Served,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeConnect {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7423")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Database of the control plane, with the pools and the sessions: `postgres://…`, or the path of a SQLite file; better
+    /// set by the environment, as it may contain a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// Policy file with the roles of callers, who send tokens of `dcp token create`; read again when it changes [default
+    /// at a loopback address: the token in .dcp/token may do everything]
+    #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// File of Spark Connect servers that dcp did not start, see docs/connect.md; read again when it changes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) drivers: Option<PathBuf>,
+    /// Maximum number of connections, of all addresses together
+    #[arg(long, value_name = "NUMBER", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
     #[command(flatten)]
     pub(crate) served: Served,
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use dcp_compiler::schema::{CLUSTERS, MANIFEST, POLICY, PROJECT, SECRETS};
+use dcp_compiler::schema::{CLUSTERS, DRIVERS, MANIFEST, POLICY, PROJECT, SECRETS};
 
 use crate::args::{Schema, SchemaOf};
 use crate::failure::{Failure, Verdict};
@@ -15,6 +15,7 @@ pub(super) fn run(args: &Schema, console: &mut Console) -> Result<Verdict, Failu
         SchemaOf::Clusters => &CLUSTERS,
         SchemaOf::Policy => &POLICY,
         SchemaOf::Secrets => &SECRETS,
+        SchemaOf::Drivers => &DRIVERS,
     };
     console.out.write_all(schema.text().as_bytes())?;
     Ok(Verdict::Success)

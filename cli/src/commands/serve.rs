@@ -1,5 +1,6 @@
 //! `dcp serve`
 
+mod connect;
 mod gateway;
 mod runner;
 mod tcp_access;
@@ -40,6 +41,7 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
         Part::Reconciler(args) => reconciler(args, console),
         Part::Runner(args) => runner::run(args, console),
         Part::Gateway(args) => gateway::run(args, console),
+        Part::Connect(args) => connect::run(args, console),
     }
 }
 

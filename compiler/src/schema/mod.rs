@@ -8,6 +8,7 @@ pub mod reference;
 use std::sync::LazyLock;
 
 use dcp_model::clusters::{self, Clusters};
+use dcp_model::drivers::{self, DriversFile};
 use dcp_model::manifest::{self, Format, Manifest};
 use dcp_model::policy::{self, PolicyFile};
 use dcp_model::providers::{self, SecretsFile};
@@ -48,9 +49,15 @@ pub static SECRETS: LazyLock<DocumentSchema> = LazyLock::new(|| {
     DocumentSchema::new(generate::document::<SecretsFile>("secrets", "The providers of secrets of dcp"))
 });
 
+/// The schema of `drivers.yaml`.
+pub static DRIVERS: LazyLock<DocumentSchema> = LazyLock::new(|| {
+    DocumentSchema::new(generate::document::<DriversFile>("drivers", "The Spark Connect servers of dcp"))
+});
+
 /// Returns the formats of all documents.
 fn formats() -> impl Iterator<Item = &'static Format> {
-    let of_files = clusters::formats().chain(policy::formats()).chain(providers::formats());
+    let of_files =
+        clusters::formats().chain(policy::formats()).chain(providers::formats()).chain(drivers::formats());
     manifest::formats().chain(of_files)
 }
 

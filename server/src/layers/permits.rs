@@ -43,8 +43,8 @@ pub(super) async fn take(
     next: Next,
 ) -> Result<Response, Response> {
     let Permits { calls, streaming_calls, streaming_suffixes } = permits;
-    let permits =
-        if is_long_lived(&streaming_suffixes, request.uri().path()) { streaming_calls } else { calls };
+    let is_long_lived = target.is_proxied || is_long_lived(&streaming_suffixes, request.uri().path());
+    let permits = if is_long_lived { streaming_calls } else { calls };
     let permit = permits.try_acquire_owned().map_err(|_| {
         let busy = "too many concurrent calls; retry, or raise --max-calls";
         target.reject(Code::Unavailable, "UNAVAILABLE", busy)

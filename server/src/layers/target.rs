@@ -14,6 +14,8 @@ pub(super) struct Target {
     pub(super) interface: Interface,
     /// The name of the gRPC service, or `http`.
     pub(super) service: &'static str,
+    /// Whether the service forwards its calls, which may take any time.
+    pub(super) is_proxied: bool,
 }
 
 /// The interface that answers a call.
@@ -23,14 +25,14 @@ pub(super) enum Interface {
     Rest,
 }
 
-/// Adds the [`Target`] to a request. `names` are those of the gRPC services.
-pub(super) fn add(mut request: Request, names: &[&'static str]) -> Request {
+/// Adds the [`Target`] to a request. `names` are those of the gRPC services, and `proxied` of those that forward calls.
+pub(super) fn add(mut request: Request, names: &[&'static str], proxied: &[&'static str]) -> Request {
     let path = request.uri().path();
     let target = if is_grpc(request.headers()) {
         let service = names.iter().copied().find(|name| is_call_of(path, name)).unwrap_or("unknown");
-        Target { interface: Interface::Grpc, service }
+        Target { interface: Interface::Grpc, service, is_proxied: proxied.contains(&service) }
     } else {
-        Target { interface: Interface::Rest, service: "http" }
+        Target { interface: Interface::Rest, service: "http", is_proxied: false }
     };
     request.extensions_mut().insert(target);
     request

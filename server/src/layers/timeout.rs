@@ -10,13 +10,17 @@ use tonic::Code;
 
 use super::target::Target;
 
-/// Ends a call whose response does not begin within the caller's timeout and `limit`.
+/// Ends a call whose response does not begin within the caller's timeout and `limit`. Proxied calls have no limit: their client
+/// ends them, and the server behind the proxy does.
 pub(super) async fn limit(
     State(limit): State<Duration>,
     Extension(target): Extension<Target>,
     request: Request,
     next: Next,
 ) -> Result<Response, Response> {
+    if target.is_proxied {
+        return Ok(next.run(request).await);
+    }
     let time = grpc_timeout(request.headers()).map_or(limit, |requested| requested.min(limit));
     tokio::time::timeout(time, next.run(request)).await.map_err(|_| {
         let message = format!("the call took longer than {time:?}, which is all that it may take");

@@ -1,0 +1,55 @@
+//! `dcp serve connect`
+
+use std::path::Path;
+
+use dcp_connect::proxy::Proxy;
+use dcp_connect::store::Store;
+use dcp_server::Services;
+use jiff::Timestamp;
+
+use super::{Sockets, TcpAccess};
+use crate::args::ServeConnect;
+use crate::drivers::DriversFile;
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+
+pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict, Failure> {
+    let ServeConnect { listen, database, policy, drivers, max_connections, served } = args;
+    let mut options = super::options(served, console);
+    options.limits.connections = usize::try_from(*max_connections).unwrap_or(usize::MAX);
+    super::block_on(async {
+        let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
+        let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
+        let store = open_sessions(database).await?;
+        let tokens = match drivers {
+            Some(path) => DriversFile::open(path, store.clone(), console).await?,
+            None => DriversFile::none(),
+        };
+        let proxy = Proxy::start(store.clone(), tokens.tokens(), Timestamp::now).await;
+        let proxy = proxy.map_err(|error| Failure::new(error.to_string()))?;
+        let services = Services::new(dcp_proto::DESCRIPTORS).with_proxy(proxy.clone());
+        let services = with_database(services, store.clone());
+        let sockets = Sockets::tcp(*listen, credentials);
+        let served = super::host(sockets, services, options, "the proxy for Spark Connect", console).await;
+        proxy.flush().await;
+        store.close().await;
+        served
+    })
+}
+
+/// Opens the sessions of a database.
+pub(super) async fn open_sessions(database: &str) -> Result<Store, Failure> {
+    let opened = match super::is_postgres(database)? {
+        true => Store::postgres(database).await,
+        false => Store::sqlite(Path::new(database)).await,
+    };
+    opened.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Makes the services ready while the database of sessions responds.
+fn with_database(services: Services, store: Store) -> Services {
+    services.ready("database", move || {
+        let store = store.clone();
+        async move { store.answers().await }
+    })
+}

@@ -1,0 +1,12 @@
+//! Interactive sessions: the proxy for Spark Connect, and its pools of drivers.
+//!
+//! The proxy identifies callers, binds each session to one driver, and forwards bytes. What it knows of pools, drivers and sessions
+//! is in the database of the control plane, so any number of proxies may serve the same sessions, and each may end at any time.
+
+mod directory;
+mod failure;
+pub mod proxy;
+pub mod route;
+pub mod session;
+pub mod store;
+mod wire;

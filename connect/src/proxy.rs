@@ -1,0 +1,195 @@
+//! The service that forwards calls of Spark Connect.
+//!
+//! A call passes these steps: its first message is read; its session is found, or bound to a driver; its user is set; and the rest,
+//! in both directions, is forwarded as it is. A call that is given up by its client is given up at the driver.
+
+mod binder;
+mod forward;
+mod incoming;
+mod method;
+mod outgoing;
+mod probe;
+mod sessions;
+mod upstream;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use dcp_gateway::secrets::SecretValue;
+use dcp_server::policy::{Resource, Role};
+use dcp_server::{CallNotes, Caller};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+
+use crate::directory::Directory;
+use crate::failure::{Handle, invalid_handle};
+use crate::route;
+use crate::session::PoolKey;
+use crate::store::Store;
+use crate::wire::frame::{self, Frames};
+use crate::wire::request;
+
+use forward::Forwarded;
+use method::Method;
+use sessions::{Named, Session, Sessions};
+use upstream::Upstreams;
+
+/// The role that may use drivers of a domain: they run any program as the domain's account.
+pub(crate) const ROLE: Role = Role::Developer;
+/// Interval at which the use of sessions is stored.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(20);
+
+/// Interval at which drivers that start are probed.
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Returns the token of a driver, by its id; none for a driver that needs none.
+pub type DriverTokens = Arc<dyn Fn(&str) -> Option<SecretValue> + Send + Sync>;
+
+/// The proxy. Clones share everything.
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    directory: Directory,
+    tokens: DriverTokens,
+    sessions: Sessions,
+    upstreams: Upstreams,
+    clock: fn() -> Timestamp,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("store", &self.0.store).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy.
+    pub async fn start(
+        store: Store,
+        tokens: DriverTokens,
+        clock: fn() -> Timestamp,
+    ) -> dcp_database::Result<Self> {
+        let directory = Directory::start(store.clone()).await?;
+        let (sessions, upstreams) = (Sessions::new(), Upstreams::default());
+        let inner = Arc::new(Inner { store, directory, tokens, sessions, upstreams, clock });
+        let of_task = Arc::downgrade(&inner);
+        tokio::spawn(async move {
+            let mut touched = Instant::now();
+            loop {
+                sleep(PROBE_INTERVAL).await;
+                let Some(inner) = of_task.upgrade() else { return };
+                inner.probe_starting().await;
+                if touched.elapsed() >= TOUCH_INTERVAL {
+                    touched = Instant::now();
+                    inner.maintain().await;
+                }
+            }
+        });
+        Ok(Self(inner))
+    }
+
+    /// Stores the use of sessions since the last time, as when the proxy ends.
+    pub async fn flush(&self) {
+        self.0.maintain().await;
+    }
+}
+
+impl Inner {
+    async fn maintain(&self) {
+        // If this fails, a session may count as unused for a little longer than it is.
+        let _ = self.store.touch(&self.sessions.take_used(), (self.clock)()).await;
+        let snapshot = self.directory.snapshot();
+        self.upstreams.retain(|id| snapshot.drivers.contains_key(id));
+    }
+
+    async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let caller = parts.extensions.get::<Caller>();
+        let caller =
+            caller.ok_or_else(|| Status::internal("the server did not identify the caller"))?.clone();
+        let method = Method::of(parts.uri.path());
+        let asked = route::Request::read(&parts.headers).map_err(Status::invalid_argument)?;
+        let mut frames = Frames::new(body);
+        let Some(mut first) = frames.next().await? else {
+            return Err(Status::invalid_argument("the call has no message"));
+        };
+        let message = frame::message(&first);
+        let id = request::session_id(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let id = id.unwrap_or_default().to_owned();
+        if !request::is_uuid(&id) {
+            return Err(invalid_handle(&id, Handle::Format));
+        }
+        let may_reconnect = method == Method::ReleaseSession && request::allows_reconnect(message);
+        if let Some(notes) = parts.extensions.get::<CallNotes>() {
+            notes.subject(id.as_str());
+        }
+        let named = Named { domain: asked.domain.clone(), user: caller.name.to_string(), session: id };
+        let session = match self.sessions.get(&named) {
+            Some(session) => session,
+            None => match self.find_or_bind(&caller, &asked, named.clone(), method).await? {
+                Some(session) => session,
+                None => return forward::released(&named.session),
+            },
+        };
+        self.check(&caller, &session)?;
+        request::set_user(&mut first, &caller.name);
+        let forwarded = Forwarded { parts, first: first.freeze(), frames, method, may_reconnect };
+        self.forward(&caller, &session, &asked, forwarded).await
+    }
+
+    /// Checks that a session can be used, by this caller.
+    fn check(&self, caller: &Caller, session: &Session) -> Result<(), Status> {
+        if session.has_ended() {
+            return Err(invalid_handle(&session.key.session, Handle::Closed));
+        }
+        let snapshot = self.directory.snapshot();
+        let driver = snapshot.drivers.get(&session.driver);
+        let scope = driver.map(|it| it.driver.pool.scope.as_str()).filter(|scope| !scope.is_empty());
+        self.check_role(caller, scope, &session.key.domain)
+    }
+
+    fn check_role(&self, caller: &Caller, scope: Option<&str>, domain: &str) -> Result<(), Status> {
+        let resource = Resource::of(scope, domain);
+        let denied = caller.check(ROLE, resource).err();
+        denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
+    }
+}
+
+/// Returns the resource of a pool, whose role a caller needs. A driver that dcp did not start belongs to its domain alone.
+pub(crate) fn resource(pool: &PoolKey) -> Resource<'_> {
+    Resource::of(Some(pool.scope.as_str()).filter(|scope| !scope.is_empty()), &pool.domain)
+}
+
+impl NamedService for Proxy {
+    const NAME: &'static str = "spark.connect.SparkConnectService";
+}
+
+impl tower_service::Service<Request<Body>> for Proxy {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        let called = async move {
+            let response = inner.call(request).await;
+            Ok(response.unwrap_or_else(Status::into_http))
+        };
+        called.boxed()
+    }
+}

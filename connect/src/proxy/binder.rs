@@ -1,0 +1,188 @@
+//! Binds sessions to drivers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_server::{Act, Caller, Denied};
+use tokio::time::{Instant, timeout_at};
+use tonic::{Code, Status};
+
+use super::method::Method;
+use super::sessions::{Named, Session};
+use super::{Inner, ROLE, resource};
+use crate::directory::Snapshot;
+use crate::failure::{Handle, invalid_handle, retry_after, unavailable};
+use crate::route::{self, DOMAIN, Route, route};
+use crate::session::{Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
+use crate::store::Bound;
+
+/// Time for which a call waits for a driver, before its client is asked to try again.
+const HOLD: Duration = Duration::from_secs(10);
+/// Time after which a client tries again.
+const COLD_DELAY: Duration = Duration::from_secs(1);
+const FULL_DELAY: Duration = Duration::from_secs(5);
+
+impl Inner {
+    /// Returns the session of a call that is not cached. Returns none if the call releases a session that does not exist.
+    pub(super) async fn find_or_bind(
+        &self,
+        caller: &Caller,
+        asked: &route::Request,
+        named: Named,
+        method: Method,
+    ) -> Result<Option<Arc<Session>>, Status> {
+        let found = self.store.find(named.domain.as_deref(), &named.user, &named.session).await;
+        let found = found.map_err(|error| unavailable(error.to_string()))?;
+        if let Some((key, stored)) = found {
+            return Ok(Some(self.bound(named, key, stored)));
+        }
+        if method == Method::ReleaseSession {
+            return Ok(None);
+        }
+        if !method.begins_session() {
+            return Err(invalid_handle(&named.session, Handle::NotFound));
+        }
+        let domain = self.domain(caller, asked)?;
+        let key = SessionKey { domain, user: named.user.clone(), session: named.session.clone() };
+        let stored = self.bind(caller, asked, &key).await?;
+        Ok(Some(self.bound(named, key, stored)))
+    }
+
+    fn bound(&self, named: Named, key: SessionKey, stored: StoredSession) -> Arc<Session> {
+        let session = self.sessions.insert(named, key, stored.driver);
+        if stored.ended.is_some() {
+            session.set_ended();
+        }
+        session
+    }
+
+    /// Returns the domain of a new session: the requested one, or the only one with pools that the caller may use.
+    fn domain(&self, caller: &Caller, asked: &route::Request) -> Result<String, Status> {
+        if let Some(domain) = &asked.domain {
+            return Ok(domain.clone());
+        }
+        let snapshot = self.directory.snapshot();
+        let usable = Usable { caller, snapshot: &snapshot };
+        let of_drivers = usable.drivers().map(|it| &it.driver.pool);
+        let domains: BTreeSet<&str> =
+            usable.pools().map(|pool| &pool.key).chain(of_drivers).map(|key| key.domain.as_str()).collect();
+        let mut names = domains.into_iter();
+        match (names.next(), names.next()) {
+            (Some(only), None) => Ok(only.to_owned()),
+            (None, _) => Err(Status::permission_denied(no_pool(caller))),
+            (Some(one), Some(other)) => Err(Status::invalid_argument(format!(
+                "`{}` may use pools of several domains (`{one}`, `{other}` …); add `;{DOMAIN}=NAME` to the URL",
+                caller.name
+            ))),
+        }
+    }
+
+    /// Binds a new session to a driver. Waits a little for one that has to be started.
+    async fn bind(
+        &self,
+        caller: &Caller,
+        asked: &route::Request,
+        key: &SessionKey,
+    ) -> Result<StoredSession, Status> {
+        let deadline = Instant::now() + HOLD;
+        let mut directory = self.directory.clone();
+        let mut is_recorded = false;
+        loop {
+            let snapshot = directory.snapshot();
+            let usable = Usable { caller, snapshot: &snapshot };
+            let Some(found) = usable.route(asked, key) else {
+                return Err(Status::permission_denied(no_such_pool(asked, &key.domain)));
+            };
+            for driver in &found.drivers {
+                let Some(stored) = snapshot.drivers.get(driver) else { continue };
+                if !is_recorded {
+                    self.authorize(caller, &stored.driver.pool).await?;
+                    is_recorded = true;
+                }
+                let at = (self.clock)();
+                let bound = self.store.bind(key, driver, at).await;
+                match bound.map_err(|error| unavailable(error.to_string()))? {
+                    Bound::New => {
+                        return Ok(StoredSession {
+                            driver: driver.clone(),
+                            bound: at,
+                            used: at,
+                            ended: None,
+                        });
+                    }
+                    Bound::Existing(stored) => return Ok(stored),
+                    Bound::Refused => {}
+                }
+            }
+            let Some(pool) = found.waits_for else {
+                let message =
+                    format!("every driver for the domain `{}` has its maximum of sessions", key.domain);
+                return Err(retry_after(Code::ResourceExhausted, FULL_DELAY, message));
+            };
+            if !is_recorded {
+                self.authorize(caller, &pool).await?;
+                is_recorded = true;
+            }
+            let wanted = self.store.want(key, &pool, (self.clock)()).await;
+            wanted.map_err(|error| unavailable(error.to_string()))?;
+            if timeout_at(deadline, directory.changed()).await.is_err() {
+                let message = format!("a driver of the pool `{pool}` is starting; try again");
+                return Err(retry_after(Code::Unavailable, COLD_DELAY, message));
+            }
+        }
+    }
+
+    /// Records that a caller begins a session.
+    async fn authorize(&self, caller: &Caller, pool: &PoolKey) -> Result<(), Status> {
+        let resource = resource(pool);
+        let act = Act { resource, subject: Some(pool.name.as_str()), ..Act::new("session", ROLE) };
+        caller.authorize(act).await.map_err(|denied| match denied {
+            Denied::Unavailable(why) => unavailable(why),
+            denied => Status::permission_denied(denied.message(caller, ROLE, resource)),
+        })
+    }
+}
+
+/// The pools and drivers that a caller may use.
+struct Usable<'a> {
+    caller: &'a Caller,
+    snapshot: &'a Snapshot,
+}
+
+impl<'a> Usable<'a> {
+    fn pools(&self) -> impl Iterator<Item = &'a Pool> {
+        self.snapshot.pools.iter().filter(|pool| self.caller.check(ROLE, resource(&pool.key)).is_ok())
+    }
+
+    fn drivers(&self) -> impl Iterator<Item = &'a StoredDriver> {
+        let may = |it: &&StoredDriver| self.caller.check(ROLE, resource(&it.driver.pool)).is_ok();
+        self.snapshot.drivers.values().filter(may)
+    }
+
+    fn route(&self, asked: &route::Request, key: &SessionKey) -> Option<Route> {
+        let of = (key.domain.as_str(), key.user.as_str(), key.session.as_str());
+        route(asked, of, self.pools(), self.drivers())
+    }
+}
+
+fn no_pool(caller: &Caller) -> String {
+    format!(
+        "`{}` may use no pool; ask for the role `{}` in a domain that has one",
+        caller.name,
+        ROLE.as_str()
+    )
+}
+
+fn no_such_pool(asked: &route::Request, domain: &str) -> String {
+    let mut wanted = String::new();
+    for (what, name) in [("named", &asked.pool), ("of the engine", &asked.engine)] {
+        if let Some(name) = name {
+            wanted.push_str(&format!(" {what} `{name}`"));
+        }
+    }
+    format!(
+        "the domain `{domain}` has no pool{wanted} that you may use; the role `{}` is needed, and `dcp pools` lists the pools",
+        ROLE.as_str()
+    )
+}

@@ -1,0 +1,242 @@
+//! Forwards a call to the driver of its session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dcp_server::Caller;
+use futures_util::FutureExt as _;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, TE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use jiff::SignedDuration;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::method::Method;
+use super::outgoing::Outgoing;
+use super::sessions::{InUse, Named, Session};
+use super::{Inner, ROLE, incoming, resource};
+use crate::failure::{Handle, invalid_handle, unavailable};
+use crate::route::{self, PREFIX};
+use crate::session::{DriverState, SessionKey, StoredDriver};
+use crate::wire::frame::{self, Frames, MAX_MESSAGE};
+use crate::wire::{config, request};
+
+/// Time after which a driver that its source does not report any more gets no new connection: another program may listen at
+/// its address.
+const MAX_UNSEEN: SignedDuration = SignedDuration::from_secs(15);
+/// Maximum time for recording the end of a session, or a cloned one.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A call to forward.
+pub(super) struct Forwarded {
+    pub(super) parts: Parts,
+    pub(super) first: Bytes,
+    pub(super) frames: Frames<Body>,
+    pub(super) method: Method,
+    /// A session that is released may be used again.
+    pub(super) may_reconnect: bool,
+}
+
+impl Inner {
+    pub(super) async fn forward(
+        &self,
+        caller: &Caller,
+        session: &std::sync::Arc<Session>,
+        asked: &route::Request,
+        call: Forwarded,
+    ) -> Result<Response<Body>, Status> {
+        let in_use = self.sessions.begin_call(session);
+        let stored = self.driver(session).await?;
+        let Forwarded { parts, first, frames, method, may_reconnect } = call;
+        let outgoing = Outgoing::new(first, frames, &caller.name, &session.key.session);
+        let failure = outgoing.failure();
+        let token = (self.tokens)(&session.driver);
+        let token = token.as_ref().map(|token| token.expose());
+        let request = upstream_request(parts, &stored.driver.address, token, method, outgoing)?;
+        let response = self.send(&stored, request).await;
+        // A request that the client broke is not the driver's failure.
+        let response = response.map_err(|error| failure.get().unwrap_or(error))?;
+        if !method.reads_response() {
+            let (caller, pool) = (caller.clone(), stored.driver.pool);
+            let lost = async move { caller.lost(ROLE, resource(&pool)).await }.boxed();
+            return Ok(response.map(|body| Body::new(incoming::Response::new(body, lost, in_use))));
+        }
+        self.read_response(session, asked, method, may_reconnect, token, (response, in_use)).await
+    }
+
+    /// Returns the driver of a session, unless it is gone.
+    async fn driver(&self, session: &Session) -> Result<StoredDriver, Status> {
+        if let Some(stored) = self.directory.snapshot().drivers.get(&session.driver) {
+            return Ok(stored.clone());
+        }
+        let stored = self.store.driver(&session.driver).await;
+        match stored.map_err(|error| unavailable(error.to_string()))? {
+            Some(stored) if stored.state != DriverState::Gone => Ok(stored),
+            _ => Err(invalid_handle(&session.key.session, Handle::Changed)),
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        stored: &StoredDriver,
+        request: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, Status> {
+        let driver = &stored.driver;
+        let unseen = (self.clock)().duration_since(stored.seen);
+        let may_connect = driver.pool.scope.is_empty() || unseen <= MAX_UNSEEN;
+        let connection = self.upstreams.get(&driver.id, &driver.address, may_connect).await;
+        let failed = |why: String| unavailable(format!("the driver `{}` can't be reached: {why}", driver.id));
+        let mut connection = connection.map_err(failed)?;
+        let response = connection.send_request(request).await.map_err(|error| failed(error.to_string()))?;
+        match response.headers().get("grpc-status").map(HeaderValue::as_bytes) {
+            // The client's token was accepted, so this is about the proxy's.
+            Some(b"16") => {
+                Err(unavailable(format!("the driver `{}` did not accept the proxy's token", driver.id)))
+            }
+            _ => Ok(response),
+        }
+    }
+
+    /// Reads the response of a unary call, acts on it, and returns what the client gets.
+    async fn read_response(
+        &self,
+        session: &Session,
+        asked: &route::Request,
+        method: Method,
+        may_reconnect: bool,
+        token: Option<&str>,
+        (response, in_use): (Response<Incoming>, InUse),
+    ) -> Result<Response<Body>, Status> {
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MAX_MESSAGE + frame::PREFIX).collect().await;
+        let body = body.map_err(|error| unavailable(format!("the driver's response broke: {error}")))?;
+        let trailers = body.trailers().cloned();
+        let mut bytes = body.to_bytes();
+        drop(in_use);
+        let status = trailers.as_ref().and_then(|it| it.get("grpc-status"));
+        let is_ok = status.is_some_and(|status| status.as_bytes() == b"0");
+        match method {
+            Method::Config => {
+                let message = frame::message(&bytes);
+                let changed = config::without_token(message, token);
+                let changed = changed.map_err(|error| Status::new(Code::Internal, error.to_string()))?;
+                bytes = changed.map_or(bytes, |message| frame::frame_of(&message).freeze());
+            }
+            Method::CloneSession if is_ok => self.bind_clone(session, asked, &bytes).await?,
+            Method::ReleaseSession if is_ok && !may_reconnect => self.end(session).await,
+            _ => {}
+        }
+        let mut response = Response::from_parts(parts, ());
+        response.headers_mut().remove(CONTENT_LENGTH);
+        let body = Full::new(bytes).with_trailers(std::future::ready(trailers.map(Ok)));
+        Ok(response.map(|()| Body::new(body)))
+    }
+
+    /// Records that a session has ended at its driver.
+    async fn end(&self, session: &Session) {
+        session.set_ended();
+        // If this fails, the session counts as unused, and ends with its idle timeout.
+        let _ = tokio::time::timeout(RECORD_TIMEOUT, self.store.end(&session.key, (self.clock)())).await;
+    }
+
+    /// Binds the clone of a session to the same driver.
+    async fn bind_clone(
+        &self,
+        session: &Session,
+        asked: &route::Request,
+        response: &[u8],
+    ) -> Result<(), Status> {
+        let id = request::new_session_id(frame::message(response));
+        let Some(id) = id.map_err(|error| Status::new(Code::Internal, error.to_string()))? else {
+            return Ok(());
+        };
+        let SessionKey { domain, user, session: _ } = &session.key;
+        let key = SessionKey { domain: domain.clone(), user: user.clone(), session: id.to_owned() };
+        let bound = self.store.bind_clone(&key, &session.driver, (self.clock)());
+        let bound = tokio::time::timeout(RECORD_TIMEOUT, bound).await;
+        let bound = bound.map_err(|_| unavailable("the database does not respond"))?;
+        bound.map_err(|error| unavailable(error.to_string()))?;
+        let named = Named { domain: asked.domain.clone(), user: user.clone(), session: id.to_owned() };
+        self.sessions.insert(named, key, session.driver.clone());
+        Ok(())
+    }
+}
+
+/// Returns a request that has no effect, which a driver answers if it is ready and the token is right.
+pub(super) fn probe(address: &str, token: Option<&str>) -> Result<Request<Outgoing>, Status> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let path = format!("/{}/ReleaseSession", <super::Proxy as tonic::server::NamedService>::NAME);
+    let mut parts = Request::new(()).into_parts().0;
+    parts.headers = headers;
+    parts.uri = path.parse().map_err(|_| Status::internal("the path of the probe is wrong"))?;
+    let message = frame::frame_of(&request::released(&random_uuid())).freeze();
+    let mut message = bytes::BytesMut::from(message);
+    request::set_user(&mut message, "dcp");
+    let body = Outgoing::new(message.freeze(), Frames::new(Body::empty()), "dcp", "");
+    upstream_request(parts, address, token, Method::ReleaseSession, body)
+}
+
+fn random_uuid() -> String {
+    let random: u128 = rand::random();
+    let text = format!("{random:032x}");
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+}
+
+/// Returns the request for a driver: the client's, without what is meant for the proxy.
+fn upstream_request(
+    parts: Parts,
+    address: &str,
+    token: Option<&str>,
+    method: Method,
+    body: Outgoing,
+) -> Result<Request<Outgoing>, Status> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri: Uri = format!("http://{address}{path}")
+        .parse()
+        .map_err(|_| unavailable(format!("`{address}` is no address of a driver")))?;
+    let mut headers: HeaderMap = parts
+        .headers
+        .iter()
+        .filter(|(name, _)| is_forwarded(name))
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect();
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    if method.reads_response() {
+        headers.remove("grpc-accept-encoding");
+    }
+    if let Some(token) = token {
+        let value = HeaderValue::try_from(format!("Bearer {token}"));
+        let mut value = value.map_err(|_| Status::internal("the driver's token can't be sent"))?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let mut request = Request::new(body);
+    (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (http::Method::POST, uri, headers);
+    *request.version_mut() = http::Version::HTTP_2;
+    Ok(request)
+}
+
+/// Returns whether a driver gets a header of the client.
+fn is_forwarded(name: &HeaderName) -> bool {
+    let is_own = [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, TE].contains(name)
+        || ["connection", "forwarded", "proxy-authorization", "transfer-encoding", "upgrade"]
+            .contains(&name.as_str());
+    !is_own && !name.as_str().starts_with(PREFIX) && !name.as_str().starts_with("x-forwarded-")
+}
+
+/// Returns the response to the release of a session that does not exist, as Spark's server does.
+pub(super) fn released(session: &str) -> Result<Response<Body>, Status> {
+    let message = request::released(session);
+    let mut trailers = HeaderMap::new();
+    Status::ok("").add_header(&mut trailers)?;
+    let body = Full::new(frame::frame_of(&message).freeze());
+    let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+    let mut response = Response::new(Body::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    Ok(response)
+}

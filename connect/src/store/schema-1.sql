@@ -1,0 +1,59 @@
+-- Pools that can have drivers. Times are milliseconds since 1970.
+CREATE TABLE connect_pools (
+    scope TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    name TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    share TEXT NOT NULL,
+    -- Whether drivers are started if sessions wait for one.
+    starts BIGINT NOT NULL,
+    PRIMARY KEY (scope, domain, name)
+);
+
+-- Drivers that serve Spark Connect.
+CREATE TABLE connect_drivers (
+    id TEXT NOT NULL PRIMARY KEY,
+    scope TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    -- What the source of the driver reports.
+    address TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    share TEXT NOT NULL,
+    max_sessions BIGINT NOT NULL,
+    started_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    -- `starting`, `open` once it has answered a proxy, `draining` (no new session), or `gone`.
+    state TEXT NOT NULL,
+    -- The user of a private driver, once it has one.
+    owner TEXT NOT NULL,
+    -- Numbers of sessions: those that have not ended, and all.
+    live BIGINT NOT NULL,
+    total BIGINT NOT NULL
+);
+
+-- Sessions, each on one driver for ever.
+CREATE TABLE connect_sessions (
+    domain TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    session TEXT NOT NULL,
+    driver TEXT NOT NULL,
+    bound_at BIGINT NOT NULL,
+    used_at BIGINT NOT NULL,
+    -- 0 for a session that has not ended.
+    ended_at BIGINT NOT NULL,
+    PRIMARY KEY (domain, user_name, session)
+);
+
+CREATE INDEX connect_sessions_by_driver ON connect_sessions (driver, ended_at);
+
+-- Sessions that wait for a driver of a pool.
+CREATE TABLE connect_demand (
+    domain TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    session TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    asked_at BIGINT NOT NULL,
+    PRIMARY KEY (domain, user_name, session)
+);
