@@ -3,6 +3,7 @@
 //! The proxy identifies callers, binds each session to one driver, and forwards bytes. What it knows of pools, drivers and sessions
 //! is in the database of the control plane, so any number of proxies may serve the same sessions, and each may end at any time.
 
+pub mod client;
 mod directory;
 mod failure;
 pub mod proxy;

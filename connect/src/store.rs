@@ -5,6 +5,7 @@
 //! takes a session only by an update of its row that requires it to be open, so no session is bound to a driver that is drained or
 //! given up at the same time.
 
+pub(crate) mod members;
 mod rows;
 
 use std::path::Path;

@@ -30,7 +30,8 @@ pub use decide::{Condition, Decision, Effect, decide};
 pub(crate) use jobs::not_applied;
 pub use jobs::{ContinuousJobs, LocalJobs, Request};
 
-pub use reconciler::{Log, Reconciler};
+pub use lease::Log;
+pub use reconciler::Reconciler;
 pub use scale::{Pressure, Scale, Scaling};
 pub use status::{Convergence, Executions, JobStatus, Overview};
 pub use version::{desired, version};

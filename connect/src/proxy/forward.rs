@@ -173,18 +173,11 @@ pub(super) fn probe(address: &str, token: Option<&str>) -> Result<Request<Outgoi
     let mut parts = Request::new(()).into_parts().0;
     parts.headers = headers;
     parts.uri = path.parse().map_err(|_| Status::internal("the path of the probe is wrong"))?;
-    let message = frame::frame_of(&request::released(&random_uuid())).freeze();
+    let message = frame::frame_of(&request::released(&request::random_uuid())).freeze();
     let mut message = bytes::BytesMut::from(message);
     request::set_user(&mut message, "dcp");
     let body = Outgoing::new(message.freeze(), Frames::new(Body::empty()), "dcp", "");
     upstream_request(parts, address, token, Method::ReleaseSession, body)
-}
-
-fn random_uuid() -> String {
-    let random: u128 = rand::random();
-    let text = format!("{random:032x}");
-    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
-    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }
 
 /// Returns the request for a driver: the client's, without what is meant for the proxy.

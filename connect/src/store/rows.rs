@@ -69,7 +69,7 @@ fn share(database: &Database, row: &AnyRow, column: usize) -> Result<Share> {
     }
 }
 
-fn time(database: &Database, row: &AnyRow, column: usize) -> Result<Timestamp> {
+pub(super) fn time(database: &Database, row: &AnyRow, column: usize) -> Result<Timestamp> {
     let at: i64 = database.get(row, column)?;
     Timestamp::from_millisecond(at).map_err(|_| database.corrupt(&format!("{at} is no time")))
 }

@@ -57,3 +57,21 @@ CREATE TABLE connect_demand (
     asked_at BIGINT NOT NULL,
     PRIMARY KEY (domain, user_name, session)
 );
+
+-- Drivers that the pool loop starts. A row is written before its submit, and deleted after the end of its execution.
+CREATE TABLE connect_members (
+    scope TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    slot BIGINT NOT NULL,
+    -- Differs between all starts. It is part of the token of the submit.
+    nonce TEXT NOT NULL,
+    -- The fingerprint of the job.
+    job TEXT NOT NULL,
+    -- Empty until the Runner has returned it.
+    execution TEXT NOT NULL,
+    -- Whether its end is requested.
+    is_ending BIGINT NOT NULL,
+    begun_at BIGINT NOT NULL,
+    PRIMARY KEY (scope, domain, pool, slot)
+);

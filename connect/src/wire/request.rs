@@ -74,6 +74,14 @@ pub(crate) fn released(session: &str) -> Vec<u8> {
     message
 }
 
+/// Returns a new id for a session or an operation.
+pub(crate) fn random_uuid() -> String {
+    let random: u128 = rand::random();
+    let text = format!("{random:032x}");
+    let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+    [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+}
+
 /// Returns whether a text is a UUID in the form that Spark's clients use.
 pub(crate) fn is_uuid(text: &str) -> bool {
     text.len() == 36

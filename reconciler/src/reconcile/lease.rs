@@ -4,6 +4,7 @@
 //! next epoch. A holder that was suspended and continues later may act for a moment: its requests carry its old epoch,
 //! and the Runner rejects them.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,11 +12,86 @@ use dcp_database::{Database, Result, signed};
 use dcp_runner::clock::{Clock, Moment};
 use dcp_runner::lease::{LeaseTerm, ObservedHeartbeats};
 use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::store::Store;
 
 /// The name of the lease for which the reconcilers of one database compete.
 pub(super) const LEASE_NAME: &str = "reconciler";
+
+/// Receives messages about problems, and about their end.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Pause after a term that has ended with an error.
+const TERM_PAUSE: Duration = Duration::from_secs(1);
+
+/// A process that competes for a lease, and acts while it holds it.
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    pub store: &'a Store,
+    pub name: &'a str,
+    /// Time without a heartbeat after which another one takes over.
+    pub duration: Duration,
+    pub clock: fn() -> Timestamp,
+    pub log: &'a Log,
+}
+
+impl fmt::Debug for Candidate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Candidate<'_> {
+    /// Runs terms until `stop`, each while the lease is held. A term begins anew if it has ended.
+    pub async fn lead(
+        self,
+        mut stop: watch::Receiver<bool>,
+        term: impl AsyncFn(u64, LeaseHandle) -> std::result::Result<(), String>,
+    ) {
+        let Self { store, name, duration, clock, log } = self;
+        let mut lease = Lease::new(store, name, duration, clock);
+        let handle = lease.handle();
+        let renewals = async {
+            loop {
+                if let Err(error) = lease.renew_or_take().await {
+                    log(&format!("the lease can't be held: {error}"));
+                }
+                sleep(lease.pause()).await;
+            }
+        };
+        let terms = async {
+            let mut last = (0, None);
+            loop {
+                let Some(epoch) = handle.epoch() else {
+                    sleep(duration / 20).await;
+                    continue;
+                };
+                if last.0 != epoch {
+                    log(&format!("it acts, by epoch {epoch}"));
+                    last = (epoch, None);
+                }
+                let ended = term(epoch, handle.clone()).await.err();
+                // A repeated problem is reported once.
+                if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
+                    log(&format!("it begins anew: {why}"));
+                }
+                if ended.is_some() {
+                    sleep(TERM_PAUSE).await;
+                }
+                last.1 = ended;
+            }
+        };
+        tokio::select! {
+            () = renewals => {}
+            () = terms => {}
+            _ = stop.wait_for(|it| *it) => {}
+        }
+        // Releasing the lease saves others the wait for its end.
+        let _ = lease.release().await;
+    }
+}
 
 /// A lease, which one of several reconcilers holds.
 #[derive(Debug)]

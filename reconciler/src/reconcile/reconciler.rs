@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::complete;
 use super::declared::read_declared;
 use super::job::{Job, UpTo};
-use super::lease::{LEASE_NAME, Lease, LeaseHandle};
+use super::lease::{Candidate, LEASE_NAME, LeaseHandle, Log};
 use super::store::{Key, Store};
 use super::worker::{self, CALLER, Outcome, Worker};
 use super::{Condition, Health, JobState, Requested, RunStatus, observe};
@@ -43,9 +43,6 @@ const MAX_PARALLEL: usize = 64;
 /// Timeout of a scan.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Receives messages about problems, and about their end.
-pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// Keeps continuous jobs as declared while it holds the lease.
 pub struct Reconciler {
     pub registry: Sql,
@@ -65,46 +62,15 @@ impl fmt::Debug for Reconciler {
 
 impl Reconciler {
     /// Runs until `stop`. Reconciles jobs while it holds the lease.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut lease = Lease::new(&self.store, LEASE_NAME, self.lease, self.clock);
-        let handle = lease.handle();
-        let renewals = async {
-            loop {
-                if let Err(error) = lease.renew_or_take().await {
-                    (self.log)(&format!("the lease can't be held: {error}"));
-                }
-                tokio::time::sleep(lease.pause()).await;
-            }
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let candidate = Candidate {
+            store: &self.store,
+            name: LEASE_NAME,
+            duration: self.lease,
+            clock: self.clock,
+            log: &self.log,
         };
-        let terms = async {
-            let mut last = (0, None);
-            loop {
-                let Some(epoch) = handle.epoch() else {
-                    tokio::time::sleep(self.lease / 20).await;
-                    continue;
-                };
-                if last.0 != epoch {
-                    (self.log)(&format!("it acts, by epoch {epoch}"));
-                    last = (epoch, None);
-                }
-                let ended = self.run_term(epoch, &handle).await.err();
-                // A repeated problem is reported once.
-                if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
-                    (self.log)(&format!("it begins anew: {why}"));
-                }
-                if ended.is_some() {
-                    tokio::time::sleep(SCAN).await;
-                }
-                last.1 = ended;
-            }
-        };
-        tokio::select! {
-            () = renewals => {}
-            () = terms => {}
-            _ = stop.wait_for(|it| *it) => {}
-        }
-        // Releasing the lease saves others the wait for its end.
-        let _ = lease.release().await;
+        candidate.lead(stop, async |epoch, handle| self.run_term(epoch, &handle).await).await;
     }
 
     /// Reconciles jobs during one epoch, until it ends or an error occurs.

@@ -1,0 +1,102 @@
+//! The pools that are applied.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dcp_model::manifest;
+use dcp_model::primitive::{Body, Kind};
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::registry::{Registry as _, Result};
+use dcp_reconciler::state::Scope;
+use jiff::SignedDuration;
+
+use super::size;
+use crate::session::{Pool, PoolKey, Share};
+
+/// A pool as it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DeclaredPool {
+    /// The fingerprint of its job.
+    pub(super) job: String,
+    pub(super) engine: String,
+    pub(super) idle_timeout: SignedDuration,
+    pub(super) size: size::Declared,
+    /// The author of the newest revision.
+    pub(super) author: String,
+}
+
+/// The pools of all scopes, with the serials at which they were read.
+#[derive(Debug, Default)]
+pub(super) struct DeclaredPools {
+    serials: HashMap<Scope, u64>,
+    pub(super) pools: BTreeMap<PoolKey, DeclaredPool>,
+}
+
+impl DeclaredPools {
+    /// Reads what has changed.
+    pub(super) async fn update(&mut self, registry: &Sql) -> Result<()> {
+        for (scope, serial) in registry.scopes().await? {
+            let since = self.serials.get(&scope).copied().unwrap_or_default();
+            if since < serial {
+                self.update_scope(registry, scope, since).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn update_scope(&mut self, registry: &Sql, scope: Scope, since: u64) -> Result<()> {
+        let (serial, changed) = registry.changed(&scope, Kind::Pool, since).await?;
+        for changed in changed {
+            let (domain, name) = (changed.address.domain.clone(), changed.address.name.clone());
+            let key = PoolKey { scope: scope.as_str().to_owned(), domain, name };
+            let Some(text) = &changed.body else {
+                self.pools.remove(&key);
+                continue;
+            };
+            // A newer dcp may have written it. Its drivers stay as they are.
+            let Ok(Body::Pool(pool)) = Body::parse(Kind::Pool, text) else { continue };
+            let jobs = registry.bodies(&scope, std::slice::from_ref(&pool.job_fingerprint)).await?;
+            let job = jobs.first().and_then(|text| Body::parse(Kind::CoreEtlJob, text).ok());
+            let Some(Body::CoreEtlJob(job)) = job else { continue };
+            let declared = DeclaredPool {
+                job: pool.job_fingerprint.as_str().to_owned(),
+                engine: job.engine.version.clone(),
+                idle_timeout: signed(pool.settings.sessions.idle_timeout),
+                size: size(&pool.settings),
+                author: changed.author,
+            };
+            self.pools.insert(key, declared);
+        }
+        self.serials.insert(scope, serial);
+        Ok(())
+    }
+
+    /// Returns the pools for proxies.
+    pub(super) fn listed(&self) -> Vec<Pool> {
+        let listed = |(key, declared): (&PoolKey, &DeclaredPool)| Pool {
+            key: key.clone(),
+            engine: declared.engine.clone(),
+            share: declared.size.share,
+            starts: true,
+        };
+        self.pools.iter().map(listed).collect()
+    }
+}
+
+fn size(settings: &manifest::PoolSettings) -> size::Declared {
+    size::Declared {
+        share: match settings.share {
+            manifest::Share::Domain => Share::Domain,
+            manifest::Share::Private => Share::Private,
+        },
+        min_idle: u64::from(settings.drivers.min_idle),
+        max_idle: u64::from(settings.drivers.max_idle()),
+        max: u64::from(settings.drivers.max),
+        sessions_per_driver: u64::from(settings.sessions.per_driver),
+        recycle_after: signed(settings.recycle.after_age),
+        recycle_sessions: u64::from(settings.recycle.after_sessions),
+    }
+}
+
+fn signed(duration: manifest::Duration) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+}
