@@ -15,8 +15,10 @@ pub(crate) const TOKEN_VARIABLE: &str = "SPARK_CONNECT_AUTHENTICATE_TOKEN";
 /// The settings of the address that a driver listens on.
 pub(crate) const BINDING_ADDRESS: &str = "spark.connect.grpc.binding.address";
 pub(crate) const BINDING_PORT: &str = "spark.connect.grpc.binding.port";
-/// The setting of the token. Spark prefers it to the variable, and shows it in more places.
+/// The setting of the token. Spark prefers it to the variable, and shows it to every client.
 const TOKEN: &str = "spark.connect.authenticate.token";
+/// The settings that only dcp may set for the drivers of pools.
+pub(crate) const SETTINGS: [&str; 3] = [BINDING_ADDRESS, BINDING_PORT, TOKEN];
 
 /// Returns the token of an application that is the driver of a pool; nothing for other applications. Rejects a setting
 /// that would change the driver's address or token.
@@ -30,7 +32,7 @@ pub(crate) fn token(application: &SparkApplication, key: Option<&ConnectKey>) ->
                       `dcp up`, which makes a key";
         return Err(Error::Invalid(format!("this process of dcp can't run Spark Connect pools: {reason}")));
     };
-    for setting in [BINDING_ADDRESS, BINDING_PORT, TOKEN] {
+    for setting in SETTINGS {
         if spec.spark_conf.contains_key(setting) {
             let reason = "dcp sets the address and the token of a pool's drivers: leave it out";
             return Err(Error::field(format!("spark.conf.{setting}"), reason));
@@ -89,7 +91,7 @@ mod tests {
         let rejected = |application: &SparkApplication| {
             token(application, Some(&key)).expect_err("the setting is rejected").to_string()
         };
-        for setting in [BINDING_ADDRESS, BINDING_PORT, TOKEN] {
+        for setting in SETTINGS {
             let mut application = driver();
             application.spec.spark_conf.insert(setting.to_owned(), "canary".to_owned());
             let error = rejected(&application);

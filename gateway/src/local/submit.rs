@@ -12,10 +12,11 @@ use super::launch::Launch;
 use super::log;
 use super::prepare::{self, Packages, Work};
 use super::secrets::{self, Resolver, Secrets};
-use crate::application::{MODULES, PACKAGES, SECRETS, Spec};
+use crate::application::{CONNECT, MODULES, PACKAGES, SECRETS, Spec};
 use crate::error::{Error, Result};
 use crate::fields::{containers, items};
-use crate::{SecretKey, SparkApplication, log4j, references};
+use crate::secrets::SecretValue;
+use crate::{SecretKey, SparkApplication, connect, log4j, references};
 
 /// The variable with the path of the stop file, which exists once the application is to stop. A program that
 /// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
@@ -35,6 +36,8 @@ pub(super) struct LaunchContext<'a> {
     pub(super) secrets: &'a Resolver,
     /// The folder of the cache.
     pub(super) cache: &'a Path,
+    /// The token of the driver, if it serves Spark Connect for a pool.
+    pub(super) token: Option<&'a SecretValue>,
 }
 
 pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>) -> Result<Launch> {
@@ -44,6 +47,11 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     let mut mounts = Mounts::of(spec, folder.path());
     let mut secrets = hidden_files(&mounts, context.secrets)?;
     let mut conf = conf(spec, folder, installation);
+    if context.token.is_some() {
+        // Other machines can't reach the driver, and drivers do not conflict.
+        conf.insert(connect::BINDING_ADDRESS.to_owned(), "127.0.0.1".to_owned());
+        conf.insert(connect::BINDING_PORT.to_owned(), "0".to_owned());
+    }
     mounts.files.extend(log_settings(&mut conf, folder)?);
     for list in ["spark.jars", "spark.archives"] {
         if let Some(files) = conf.get_mut(list) {
@@ -62,6 +70,10 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     args.extend(program(spec, &mounts, directory)?);
     let mut environment = environment(folder, installations, installation)?;
     variables(spec, &mut environment, &mut secrets, context.secrets)?;
+    if let Some(token) = context.token {
+        secrets.environment.insert(connect::TOKEN_VARIABLE.to_owned(), token.expose().to_owned());
+        secrets.values.insert(token.expose().to_owned());
+    }
     Ok(Launch {
         program: installation.submit(),
         args,
@@ -328,7 +340,7 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
             conf.insert("spark.jars.packages".to_owned(), all.join(","));
         }
     }
-    conf.retain(|key, _| key != SECRETS && !RESERVED_SETTINGS.contains(&key.as_str()));
+    conf.retain(|key, _| key != SECRETS && key != CONNECT && !RESERVED_SETTINGS.contains(&key.as_str()));
     conf
 }
 
