@@ -77,14 +77,14 @@ impl ConnectKey {
     }
 }
 
-const CREATE: &str =
-    "create one for dcp's user alone with `(umask 077; openssl rand -hex 32 > FILE)`, and give all parts of dcp the same one";
+const CREATE: &str = "create one for dcp's user alone with `(umask 077; openssl rand -hex 32 > FILE)`, and give all parts of dcp the same one";
 
 /// Reads a key, if the file exists.
 fn read(path: &Path) -> Result<Option<ConnectKey>> {
     let path_text = path.display();
-    let failed =
-        |error: io::Error| Error::Unavailable(format!("the Connect key `{path_text}` can't be read: {error}"));
+    let failed = |error: io::Error| {
+        Error::Unavailable(format!("the Connect key `{path_text}` can't be read: {error}"))
+    };
     let path = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         found => found.map_err(failed)?,

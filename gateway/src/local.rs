@@ -192,7 +192,8 @@ impl Local {
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
         let token = connect::token(application, self.connect_key.as_ref())?;
         let token = token.as_ref();
-        let context = submit::LaunchContext { folder, installations, directory, secrets, cache: &cache, token };
+        let context =
+            submit::LaunchContext { folder, installations, directory, secrets, cache: &cache, token };
         fields::FIELDS.check(application)?;
         let launch = submit::launch(application, &context)?;
         launch.check()?;

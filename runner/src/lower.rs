@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
-    ApplicationTimeoutConfig, ApplicationTolerations, CONNECT, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
-    Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SECRETS, Spec,
+    ApplicationTimeoutConfig, ApplicationTolerations, CONNECT, ConfigMapSpec, DeploymentMode, InstanceConfig,
+    MODULES, Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SECRETS,
+    Spec,
 };
 use dcp_model::manifest::{
     Clusters, FileFormat, FileRef, Job, KafkaFormat, Location, Python, Scalar, Sink, Source, StateStore,

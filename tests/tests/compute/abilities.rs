@@ -20,7 +20,7 @@ const LOCAL: [(Ability, &str, &str); 6] = [
 ];
 
 /// Each ability of `kubernetes`, with a test of it: a file of `tests/tests`, and a function.
-const KUBERNETES: [(Ability, &str, &str); 4] = [
+const KUBERNETES: [(Ability, &str, &str); 5] = [
     (Ability::Pods, "kubernetes/cluster/lifecycle.rs", "a_driver_runs_to_its_end_and_is_forgotten"),
     (Ability::Ui, "kubernetes/cluster/lifecycle.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (
@@ -32,6 +32,11 @@ const KUBERNETES: [(Ability, &str, &str); 4] = [
         Ability::Drain,
         "kubernetes/cluster/lifecycle.rs",
         "a_driver_that_watches_for_the_stop_request_finishes_its_work",
+    ),
+    (
+        Ability::Connect,
+        "kubernetes/cluster/connect.rs",
+        "a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing",
     ),
 ];
 

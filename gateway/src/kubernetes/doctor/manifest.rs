@@ -62,7 +62,8 @@ fn of_domain(name: &str, settings: &Settings, dcp: &str) -> Vec<String> {
     let subjects: Vec<String> = accounts().map(|account| service_account_subject(name, account)).collect();
     documents.push(binding("dcp-drivers", Some(name), "ClusterRole", &subjects));
     if !of_pools(settings.operator).is_empty() {
-        documents.push(format!("{POOLS}{}", binding("dcp-pools", Some(name), "ClusterRole", &[dcp.to_owned()])));
+        documents
+            .push(format!("{POOLS}{}", binding("dcp-pools", Some(name), "ClusterRole", &[dcp.to_owned()])));
     }
     documents
 }

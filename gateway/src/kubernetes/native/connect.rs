@@ -86,7 +86,8 @@ fn policy(name: &Name, namespace: Option<&str>) -> Result<NetworkPolicy> {
         "namespaceSelector": namespaces,
         "podSelector": {"matchLabels": {labels::COMPONENT: labels::PROXY}},
     });
-    let range = |protocol: &str, first: u16, last: u16| json!({"protocol": protocol, "port": first, "endPort": last});
+    let range =
+        |protocol: &str, first: u16, last: u16| json!({"protocol": protocol, "port": first, "endPort": last});
     let others = [
         range("TCP", 1, CONNECT_PORT - 1),
         range("TCP", CONNECT_PORT + 1, u16::MAX),

@@ -4,7 +4,9 @@ use super::super::native::conf::{Conf, common, is_python};
 use super::super::{Settings, secrets};
 use super::template;
 use crate::SparkApplication;
-use crate::application::{CONNECT, DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, DeploymentMode, LOG4J, SPARK_CONFIG_MAP, Spec};
+use crate::application::{
+    CONNECT, DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, DeploymentMode, LOG4J, SPARK_CONFIG_MAP, Spec,
+};
 use crate::error::{Error, Result};
 use serde_json::Value;
 

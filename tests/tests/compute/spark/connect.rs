@@ -14,7 +14,8 @@ async fn a_driver_of_a_pool_serves_only_calls_with_its_token() {
     let mut project = Project::new();
     let key = ConnectKey::load_or_create(&project.path("connect.key")).expect("the folder is writable");
     project.connect_key = Some(key.clone());
-    let mut job = project.job("  job: {jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}}\n");
+    let mut job =
+        project.job("  job: {jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}}\n");
     job.connect = true;
     let name: Name = "dcp-a1-1".parse().expect("the name is valid");
     let token = key.token(&name);
