@@ -60,7 +60,7 @@ impl ConnectKey {
             writeln!(file, "{}", hex(&bytes))?;
             file.as_file().sync_all()?;
             match file.persist_noclobber(path) {
-                Err(error) if error.error.kind() != ErrorKind::AlreadyExists => return Err(error.error),
+                Err(error) if error.error.kind() != ErrorKind::AlreadyExists => Err(error.error),
                 _ => File::open(folder)?.sync_all(),
             }
         };
@@ -139,7 +139,8 @@ mod tests {
     fn a_token_is_the_hmac_of_the_context_and_the_name() {
         let folder = folder();
         let path = folder.path().join("key");
-        write(&path, &format!("{}\n", (0..32).map(|it| format!("{it:02X}")).collect::<String>()), 0o600);
+        let bytes: Vec<u8> = (0..32).collect();
+        write(&path, &format!("{}\n", hex(&bytes).to_uppercase()), 0o600);
         let key = ConnectKey::load(&path).expect("the key is valid");
         // printf 'dcp/spark-connect-driver/v1/dcp-a1-1' | openssl dgst -sha256 -mac HMAC -macopt hexkey:000102…1f
         let expected = "338d44555043cf2b82f3577bab50f5c43b332adf225ddc4777621c6aebe29e8f";

@@ -136,7 +136,13 @@ impl Cluster {
                 "there is a pod `{name}` of another program in `{namespace}`"
             )));
         };
-        let native::Owned { config, service, budget, connect } = objects.owned_by(&uid);
+        self.create_owned(objects.owned_by(&uid), namespace).await?;
+        Ok(uid)
+    }
+
+    /// Creates the objects that a driver's pod owns.
+    async fn create_owned(&self, owned: native::Owned, namespace: &str) -> Result<()> {
+        let native::Owned { config, service, budget, connect } = owned;
         let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         if let Some(budget) = &budget {
@@ -153,7 +159,7 @@ impl Cluster {
             self.ensure(&configs, &config, "the driver's config map can't be created"),
             self.ensure(&services, &service, "the driver's service can't be created"),
         )?;
-        Ok(uid)
+        Ok(())
     }
 
     fn not_created(&self, namespace: &str, error: &kube::Error) -> Error {

@@ -47,11 +47,6 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     let mut mounts = Mounts::of(spec, folder.path());
     let mut secrets = hidden_files(&mounts, context.secrets)?;
     let mut conf = conf(spec, folder, installation);
-    if context.token.is_some() {
-        // Other machines can't reach the driver, and drivers do not conflict.
-        conf.insert(connect::BINDING_ADDRESS.to_owned(), "127.0.0.1".to_owned());
-        conf.insert(connect::BINDING_PORT.to_owned(), "0".to_owned());
-    }
     mounts.files.extend(log_settings(&mut conf, folder)?);
     for list in ["spark.jars", "spark.archives"] {
         if let Some(files) = conf.get_mut(list) {
@@ -69,11 +64,7 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     let mut args = options(application, properties.as_deref(), &conf, &mounts)?;
     args.extend(program(spec, &mounts, directory)?);
     let mut environment = environment(folder, installations, installation)?;
-    variables(spec, &mut environment, &mut secrets, context.secrets)?;
-    if let Some(token) = context.token {
-        secrets.environment.insert(connect::TOKEN_VARIABLE.to_owned(), token.expose().to_owned());
-        secrets.values.insert(token.expose().to_owned());
-    }
+    variables(spec, &mut environment, &mut secrets, context)?;
     Ok(Launch {
         program: installation.submit(),
         args,
@@ -340,7 +331,12 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
             conf.insert("spark.jars.packages".to_owned(), all.join(","));
         }
     }
-    conf.retain(|key, _| key != SECRETS && key != CONNECT && !RESERVED_SETTINGS.contains(&key.as_str()));
+    if conf.remove(CONNECT).is_some_and(|value| value == "true") {
+        // Other machines can't reach the driver, and drivers do not conflict.
+        conf.insert(connect::BINDING_ADDRESS.to_owned(), "127.0.0.1".to_owned());
+        conf.insert(connect::BINDING_PORT.to_owned(), "0".to_owned());
+    }
+    conf.retain(|key, _| key != SECRETS && !RESERVED_SETTINGS.contains(&key.as_str()));
     conf
 }
 
@@ -364,8 +360,9 @@ fn variables(
     spec: &Spec,
     plain: &mut BTreeMap<String, String>,
     secrets: &mut Secrets,
-    resolver: &Resolver,
+    context: &LaunchContext<'_>,
 ) -> Result<()> {
+    let resolver = context.secrets;
     for variable in containers(spec).flat_map(|container| items(container, "env")) {
         let Some(name) = variable["name"].as_str() else { continue };
         let field = format!("pods.driver.env.{name}");
@@ -388,6 +385,10 @@ fn variables(
     }
     // All references are resolved by now.
     secrets.values = resolver.used_values();
+    if let Some(token) = context.token {
+        secrets.environment.insert(connect::TOKEN_VARIABLE.to_owned(), token.expose().to_owned());
+        secrets.values.insert(token.expose().to_owned());
+    }
     Ok(())
 }
 
