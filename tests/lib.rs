@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod commits;
+pub mod connect;
 pub mod fake_spark;
 pub mod kafka;
 pub mod moto;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dcp_compiler::clusters::FILE_NAME;
+use dcp_gateway::ConnectKey;
 use dcp_gateway::clusters::{Bindings, Clusters, Member, Orphans, Properties};
 use dcp_gateway::kubernetes::doctor::{Domains, Report, State};
 use dcp_gateway::kubernetes::{self, Credentials, Kubernetes, Settings};
@@ -112,9 +113,13 @@ async fn context(name: &str, settings: Settings) -> Result<Kubernetes, Failure> 
 }
 
 /// Returns a context as the only cluster of a Runner.
-pub(crate) async fn of_context(name: &str, bindings: Arc<dyn Bindings>) -> Result<Clusters, Failure> {
+pub(crate) async fn of_context(
+    name: &str,
+    bindings: Arc<dyn Bindings>,
+    connect_key: Option<ConnectKey>,
+) -> Result<Clusters, Failure> {
     let control_plane = Some(clusters::identity(&*bindings).await?);
-    let backend = context(name, Settings { control_plane, ..Settings::new(name) }).await?;
+    let backend = context(name, Settings { control_plane, connect_key, ..Settings::new(name) }).await?;
     let properties =
         Properties { region: None, tags: BTreeMap::new(), weight: 1, capacity: None, domains: None };
     let orphans = Orphans::default();

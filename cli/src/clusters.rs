@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dcp_gateway::ConnectKey;
 use dcp_gateway::clusters::{Bindings, Clusters, Member, OrphanAction, Orphans, Properties};
 use dcp_gateway::kubernetes::{self, Allow, Kubernetes, Namespaces, Queue, QueueKind, Settings};
 use dcp_model::clusters::{self as model, Cluster};
@@ -27,6 +28,8 @@ pub(crate) struct ClustersFile {
     only: Option<String>,
     /// The identity of the control plane.
     control_plane: String,
+    /// The key for drivers of Spark Connect pools.
+    connect_key: Option<ConnectKey>,
     text: Vec<u8>,
     /// The backend of each cluster, with the declaration that it was made of.
     backends: BTreeMap<String, (Cluster, Arc<Kubernetes>)>,
@@ -38,6 +41,7 @@ impl ClustersFile {
         path: &Path,
         only: Option<&str>,
         bindings: Arc<dyn Bindings>,
+        connect_key: Option<ConnectKey>,
         console: &mut Console,
     ) -> Result<(Self, Clusters), Failure> {
         let text = load(path).map_err(|error| Failure::at(path, "read", &error))?;
@@ -46,7 +50,8 @@ impl ClustersFile {
         let declared = declared.ok_or_else(|| unusable(path))?;
         let only = only.map(str::to_owned);
         let control_plane = identity(&*bindings).await?;
-        let mut file = Self { path: path.to_owned(), only, control_plane, text, backends: BTreeMap::new() };
+        let (path, backends) = (path.to_owned(), BTreeMap::new());
+        let mut file = Self { path, only, control_plane, connect_key, text, backends };
         let members = file.connect(&declared).await?;
         let clusters = Clusters::new(members, bindings, Timestamp::now, log);
         Ok((file, clusters))
@@ -92,7 +97,7 @@ impl ClustersFile {
             let backend = match known {
                 Some((_, backend)) => Arc::clone(backend),
                 None => {
-                    let own = Some(self.control_plane.clone());
+                    let own = (Some(self.control_plane.clone()), self.connect_key.clone());
                     Arc::new(backend(name.as_str(), cluster, &self.path, own).await?)
                 }
             };
@@ -123,7 +128,7 @@ pub(crate) async fn open_one(
         return Err(unusable(path));
     };
     let cluster = find(&declared, name, path)?;
-    Ok((backend(name, cluster, path, None).await?, cluster.clone()))
+    Ok((backend(name, cluster, path, (None, None)).await?, cluster.clone()))
 }
 
 fn find<'d>(declared: &'d model::Clusters, name: &str, path: &Path) -> Result<&'d Cluster, Failure> {
@@ -140,17 +145,18 @@ pub(crate) async fn identity(bindings: &dyn Bindings) -> Result<String, Failure>
     bindings.identity().await.map_err(|error| Failure::new(error.to_string()))
 }
 
-/// Connects to a cluster of a file. `control_plane` is the identity of its applications.
+/// Connects to a cluster of a file. `control_plane` is the identity of its applications, and the key is for drivers of
+/// Spark Connect pools.
 async fn backend(
     name: &str,
     cluster: &Cluster,
     path: &Path,
-    control_plane: Option<String>,
+    (control_plane, connect_key): (Option<String>, Option<ConnectKey>),
 ) -> Result<Kubernetes, Failure> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let client = kubernetes::connect(&credentials(&cluster.credentials, folder)).await;
     let client = client.map_err(|error| Failure::new(format!("cluster `{name}`: {error}")))?;
-    let settings = Settings { control_plane, ..settings(name, cluster) };
+    let settings = Settings { control_plane, connect_key, ..settings(name, cluster) };
     match &cluster.logs {
         Some(logs) => Kubernetes::with_logs(client, settings, Timestamp::now, logs.as_str())
             .map_err(|error| Failure::new(format!("cluster `{name}`: logs: {error}"))),
@@ -222,6 +228,7 @@ fn settings(name: &str, cluster: &Cluster) -> Settings {
         privileged: *privileged,
         node_names: *node_names,
     };
+    settings.connect_namespace = cluster.connect.from.namespace.as_ref().map(ToString::to_string);
     settings.operator = match cluster.operator {
         model::Operator::Native => None,
         model::Operator::Kubeflow => Some(kubernetes::Operator::Kubeflow),

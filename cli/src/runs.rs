@@ -10,7 +10,7 @@ use dcp_gateway::local::installation::Installations;
 use dcp_gateway::local::{LOG_LIMIT, Local};
 use dcp_gateway::secrets::Providers;
 use dcp_gateway::service::ClusterSource;
-use dcp_gateway::{Compute, clusters, remote as gateway};
+use dcp_gateway::{Compute, ConnectKey, clusters, remote as gateway};
 use dcp_model::manifest;
 use dcp_model::policy::Policy;
 use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
@@ -66,7 +66,7 @@ impl RunnerClient {
         let in_process_runner = runtime.block_on(async {
             let providers = providers::open(&home.root, providers::file_of_environment().as_deref(), None)?;
             let (in_process_runner, _) =
-                in_process_runner(home, (MAX_QUEUED, None), None, providers, None).await?;
+                in_process_runner(home, (MAX_QUEUED, None), None, (providers, None), None).await?;
             in_process_runner.wait_for_statuses().await;
             Ok::<_, Failure>(in_process_runner)
         })?;
@@ -130,7 +130,7 @@ pub(crate) async fn in_process_runner(
     home: &Workspace,
     (max_queued, policy): (usize, Option<watch::Receiver<Arc<Policy>>>),
     results: Option<&str>,
-    secrets: Providers,
+    (secrets, connect_key): (Providers, Option<ConnectKey>),
     clusters: Option<(&Choice, &mut Console)>,
 ) -> Result<(InProcessRunner, ClusterSource), Failure> {
     home.require_project_or_manifest()?;
@@ -138,12 +138,12 @@ pub(crate) async fn in_process_runner(
     dcp_workspace::private::dcp_folder(&home.root)
         .map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
-    let mut options = options(&home.root, LOG_LIMIT, secrets)?;
+    let mut options = options(&home.root, LOG_LIMIT, secrets, connect_key.clone())?;
     options.max_queued = max_queued;
     options.policy = policy;
     set_results(&mut options, results)?;
     let clusters = match clusters {
-        Some((choice, console)) => add_clusters(&mut options, choice, &store, console).await?,
+        Some((choice, console)) => add_clusters(&mut options, choice, &store, connect_key, console).await?,
         None => ClusterSource::None,
     };
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
@@ -165,16 +165,19 @@ pub(crate) async fn add_clusters(
     options: &mut Options,
     choice: &Choice,
     store: &Store,
+    connect_key: Option<ConnectKey>,
     console: &mut Console,
 ) -> Result<ClusterSource, Failure> {
     let bindings = Arc::new(store.clone());
     let of_file = |(file, clusters)| (Some(file), clusters);
     let opened = match choice {
-        Choice::All(path) => ClustersFile::open(path, None, bindings, console).await.map(of_file)?,
-        Choice::One { file, name } => {
-            ClustersFile::open(file, Some(name), bindings, console).await.map(of_file)?
+        Choice::All(path) => {
+            ClustersFile::open(path, None, bindings, connect_key, console).await.map(of_file)?
         }
-        Choice::Context(name) => (None, cluster::of_context(name, bindings).await?),
+        Choice::One { file, name } => {
+            ClustersFile::open(file, Some(name), bindings, connect_key, console).await.map(of_file)?
+        }
+        Choice::Context(name) => (None, cluster::of_context(name, bindings, connect_key).await?),
     };
     let (file, clusters) = opened;
     if let Some(file) = file {
@@ -208,8 +211,13 @@ fn add_backend(options: &mut Options, compute: Arc<dyn Compute>) {
 }
 
 /// Returns the options of a Runner with the Spark of this machine, whose files are below a folder. `log_limit` is
-/// the maximum number of bytes of a driver's log.
-pub(crate) fn options(root: &Path, log_limit: u64, secrets: Providers) -> Result<Options, Failure> {
+/// the maximum number of bytes of a driver's log. Without a key, drivers of Spark Connect pools are rejected.
+pub(crate) fn options(
+    root: &Path,
+    log_limit: u64,
+    secrets: Providers,
+    connect_key: Option<ConnectKey>,
+) -> Result<Options, Failure> {
     let dcp = std::env::current_exe()
         .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
@@ -222,7 +230,7 @@ pub(crate) fn options(root: &Path, log_limit: u64, secrets: Providers) -> Result
     });
     made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
-    let compute = compute.with_log_limit(log_limit).with_secrets(secrets);
+    let compute = compute.with_log_limit(log_limit).with_secrets(secrets).with_connect_key(connect_key);
     let place = compute.location_id().map_err(said)?;
     // One driver per core, as each needs a core to make progress.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);

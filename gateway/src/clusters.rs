@@ -32,7 +32,7 @@ pub use report::{ClusterStatus, Report, Routing};
 /// The capabilities of clusters of all kinds.
 pub const CAPABILITIES: Capabilities = Capabilities {
     fields: &kubernetes::fields::FIELDS,
-    abilities: &[Ability::Pods, Ability::Ui, Ability::Secrets, Ability::Drain],
+    abilities: &[Ability::Pods, Ability::Ui, Ability::Secrets, Ability::Drain, Ability::Connect],
 };
 
 /// The clusters of applications, in durable storage.

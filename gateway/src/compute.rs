@@ -33,6 +33,8 @@ pub enum Ability {
     PythonPackages,
     /// A stream that is stopped finishes its running batch.
     Drain,
+    /// A driver serves Spark Connect for a pool, if the process has the [`ConnectKey`](crate::ConnectKey).
+    Connect,
 }
 
 /// A position in a driver's log. Only the backend that returned it can interpret it.

@@ -4,7 +4,12 @@ use sha2::{Digest as _, Sha256};
 
 /// Returns half of the SHA-256 of some bytes, as hexadecimal digits.
 pub(crate) fn digits(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
+    hex(&Sha256::digest(bytes)[..16])
+}
+
+/// Returns bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
 }
 
 fn digit(nibble: u8) -> char {

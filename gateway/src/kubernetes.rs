@@ -10,6 +10,7 @@
 //! | pod | `NAME-driver` | the domain's | the driver; it owns the objects below and its executors |
 //! | config map | `NAME-job` | the domain's | Spark's settings, the template of executors, dcp's programs |
 //! | service | `NAME-driver-svc` | the domain's | the driver's name for other programs |
+//! | secret, network policy | `NAME-connect` | the domain's | the token of a driver that serves Spark Connect for a pool, and its callers |
 
 mod archive;
 mod client;
@@ -168,10 +169,10 @@ impl Objects {
         let (addresses, resource) = match self {
             Self::Native(objects) => (objects.addresses.clone(), None),
             Self::Operator(objects) => {
-                let Addresses { event_log, .. } = objects.addresses();
+                let Addresses { event_log, .. } = objects.addresses.clone();
                 let operator = objects.operator;
                 let resource = CustomResource { operator, uid: None, driver_pod: None, event_log };
-                (Addresses { event_log: None, ..objects.addresses() }, Some(resource))
+                (Addresses { event_log: None, ..objects.addresses.clone() }, Some(resource))
             }
         };
         Content { application: Some(fingerprint(application)), addresses, resource, ..Content::default() }
@@ -181,7 +182,8 @@ impl Objects {
 #[async_trait]
 impl Compute for Kubernetes {
     fn capabilities(&self) -> Capabilities {
-        const ABILITIES: &[Ability] = &[Ability::Pods, Ability::Ui, Ability::Secrets, Ability::Drain];
+        const ABILITIES: &[Ability] =
+            &[Ability::Pods, Ability::Ui, Ability::Secrets, Ability::Drain, Ability::Connect];
         Capabilities { fields: &fields::FIELDS, abilities: ABILITIES }
     }
 

@@ -7,6 +7,8 @@
 pub mod application;
 pub mod clusters;
 mod compute;
+mod connect;
+mod connect_key;
 mod error;
 mod event_task;
 pub mod fields;
@@ -27,6 +29,7 @@ mod wire;
 
 pub use application::SparkApplication;
 pub use compute::{Ability, Capabilities, Compute, Cursor, Log};
+pub use connect_key::ConnectKey;
 pub use error::{Error, Result};
 pub use name::Name;
 pub use recorded::{OrphanMark, Recorded};

@@ -54,7 +54,10 @@ use crate::application::SECRETS;
 use crate::compute::{Ability, Capabilities, Compute, Cursor, Log};
 use crate::error::{Error, Result};
 use crate::secrets::{Providers, References, Values};
-use crate::{Addresses, End, Name, Phase, Reason, Source, SparkApplication, Status, WatchEvent, regular};
+use crate::{
+    Addresses, ConnectKey, End, Name, Phase, Reason, Source, SparkApplication, Status, WatchEvent, connect,
+    regular,
+};
 use cgroup::Cgroup;
 use folder::{Folder, Lock, Stop};
 use installation::Installations;
@@ -84,6 +87,8 @@ pub struct Local {
     log_limit: u64,
     cgroups: bool,
     secrets: Arc<Providers>,
+    /// The key for drivers of Spark Connect pools. Without it, they are rejected.
+    connect_key: Option<ConnectKey>,
 }
 
 impl Local {
@@ -115,6 +120,7 @@ impl Local {
             log_limit: log::DEFAULT_LIMIT,
             cgroups: true,
             secrets,
+            connect_key: None,
         })
     }
 
@@ -128,6 +134,12 @@ impl Local {
     #[must_use]
     pub fn with_secrets(self, providers: Providers) -> Self {
         Self { secrets: Arc::new(providers), ..self }
+    }
+
+    /// Sets the key for drivers of Spark Connect pools.
+    #[must_use]
+    pub fn with_connect_key(self, key: Option<ConnectKey>) -> Self {
+        Self { connect_key: key, ..self }
     }
 
     /// Uses no control groups, even if they are available.
@@ -178,7 +190,10 @@ impl Local {
     fn launch(&self, application: &SparkApplication, folder: &Folder, secrets: &Resolver) -> Result<Launch> {
         let Self { installations, directory, .. } = self;
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
-        let context = submit::LaunchContext { folder, installations, directory, secrets, cache: &cache };
+        let token = connect::token(application, self.connect_key.as_ref())?;
+        let token = token.as_ref();
+        let context =
+            submit::LaunchContext { folder, installations, directory, secrets, cache: &cache, token };
         fields::FIELDS.check(application)?;
         let launch = submit::launch(application, &context)?;
         launch.check()?;
@@ -244,8 +259,14 @@ impl Local {
 #[async_trait]
 impl Compute for Local {
     fn capabilities(&self) -> Capabilities {
-        const ABILITIES: &[Ability] =
-            &[Ability::EventLog, Ability::Ui, Ability::Secrets, Ability::PythonPackages, Ability::Drain];
+        const ABILITIES: &[Ability] = &[
+            Ability::EventLog,
+            Ability::Ui,
+            Ability::Secrets,
+            Ability::PythonPackages,
+            Ability::Drain,
+            Ability::Connect,
+        ];
         Capabilities { fields: &fields::FIELDS, abilities: ABILITIES }
     }
 

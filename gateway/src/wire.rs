@@ -102,6 +102,7 @@ pub(crate) fn ability_name(ability: Ability) -> &'static str {
         Ability::Secrets => "secrets",
         Ability::PythonPackages => "pythonPackages",
         Ability::Drain => "drain",
+        Ability::Connect => "connect",
     }
 }
 

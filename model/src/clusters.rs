@@ -89,6 +89,8 @@ pub struct Cluster {
     /// The treatment of applications of this control plane that its database does not know any more.
     #[serde(default)]
     pub orphans: Orphans,
+    #[serde(default, skip_serializing_if = "Connect::is_default")]
+    pub connect: Connect,
 }
 
 /// The kind of cluster.
@@ -193,6 +195,24 @@ pub struct Namespaces {
     pub domains: BTreeMap<Domain, Namespace>,
 }
 
+/// Access to the drivers of Spark Connect pools on a cluster. Drivers that dcp starts afterwards have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connect {
+    #[serde(default)]
+    pub from: ConnectFrom,
+}
+
+/// The pods that may connect to drivers of Spark Connect pools: those with the label `app.kubernetes.io/component:
+/// dcp-connect`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConnectFrom {
+    /// The namespace of the pods. If omitted, they may be in any namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Namespace>,
+}
+
 /// A queue in which pods wait for capacity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -268,6 +288,12 @@ impl Default for Namespaces {
     fn default() -> Self {
         let of_others = NamespaceTemplate::parse("{domain}").expect("the placeholder is a template");
         Self { of_others: Some(of_others), domains: BTreeMap::new() }
+    }
+}
+
+impl Connect {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

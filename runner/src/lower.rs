@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
-    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
-    Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SECRETS, Spec,
+    ApplicationTimeoutConfig, ApplicationTolerations, CONNECT, ConfigMapSpec, DeploymentMode, InstanceConfig,
+    MODULES, Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SECRETS,
+    Spec,
 };
 use dcp_model::manifest::{
     Clusters, FileFormat, FileRef, Job, KafkaFormat, Location, Python, Scalar, Sink, Source, StateStore,
@@ -123,9 +124,13 @@ fn conf(
     if streaming.is_some() {
         conf::configure_stream_event_log(&mut conf);
     }
-    // A manifest can't choose the provider.
+    // A manifest can't choose the provider, and only a pool has drivers with a token.
     conf.remove(SECRETS);
+    conf.remove(CONNECT);
     conf.extend(job.secrets.iter().map(|name| (SECRETS.to_owned(), name.to_string())));
+    if job.connect {
+        conf.insert(CONNECT.to_owned(), true.to_string());
+    }
     conf.extend(of_program);
     let adjusted = execution.attempts.last().into_iter().flat_map(|attempt| &attempt.adjusted);
     conf.extend(adjusted.map(|(key, adjustment)| (key.clone(), adjustment.value.clone())));

@@ -242,6 +242,19 @@ fn applications_match_the_cases() {
 }
 
 #[test]
+fn only_jobs_of_pools_are_marked_as_their_drivers() {
+    let mut job =
+        dcp_tests::job("  job: {jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}}\n");
+    // The compiler rejects it, and a Runner may get jobs from elsewhere.
+    let value = serde_json::from_value(serde_json::json!("true")).expect("a text is a value");
+    job.spark.conf.insert("spark.dcp.connect".to_owned(), value);
+    let marks = |job: &CoreEtlJob| application(job, None).matches("\"spark.dcp.connect\": \"true\"").count();
+    assert_eq!(marks(&job), 0, "a manifest can't mark its job");
+    job.connect = true;
+    assert_eq!(marks(&job), 1);
+}
+
+#[test]
 fn examples_have_no_diagnostics() {
     let root = workspace().join("examples");
     let mut projects = 0;

@@ -219,6 +219,10 @@ pub(crate) struct ServeRunner {
     /// in .dcp/results, where drivers on clusters can't write
     #[arg(long, value_name = "URL")]
     pub(crate) results: Option<String>,
+    /// File with the key for the tokens of Spark Connect drivers: 64 hexadecimal digits, readable by this user alone. All
+    /// parts of dcp have the same key. Without it, Spark Connect pools are rejected
+    #[arg(long, value_name = "FILE", env = "DCP_CONNECT_KEY", value_hint = ValueHint::FilePath)]
+    pub(crate) connect_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) queues: Queues,
     #[command(flatten)]
@@ -241,6 +245,10 @@ pub(crate) struct ServeGateway {
     /// at a loopback address: the token in .dcp/token may do everything]
     #[arg(long, value_name = "FILE", env = "DCP_POLICY", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
+    /// File with the key for the tokens of Spark Connect drivers: 64 hexadecimal digits, readable by this user alone. All
+    /// parts of dcp have the same key. Without it, Spark Connect pools are rejected
+    #[arg(long, value_name = "FILE", env = "DCP_CONNECT_KEY", value_hint = ValueHint::FilePath)]
+    pub(crate) connect_key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) served: Served,
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_gateway::ConnectKey;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::rest::ControlPlane;
@@ -191,6 +192,11 @@ fn is_postgres(database: &str) -> Result<bool, Failure> {
 
 pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
+}
+
+/// Reads the key for drivers of Spark Connect pools, if a file is given.
+fn connect_key(path: Option<&Path>) -> Result<Option<ConnectKey>, Failure> {
+    path.map(ConnectKey::load).transpose().map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Opens the tokens of a database.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_gateway::ConnectKey;
 use dcp_gateway::service::ClusterSource;
 use dcp_model::policy::Policy;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, store};
@@ -27,6 +28,9 @@ use crate::providers;
 use crate::render::{sanitize, titled};
 use crate::runs;
 use crate::socket::Socket;
+
+/// The file in the project's `.dcp` with the key for drivers of Spark Connect pools.
+const CONNECT_KEY: &str = "connect.key";
 
 /// Time without a heartbeat before another reconciler takes over, usually a restarted `dcp up`.
 const LEASE: Duration = Duration::from_secs(5);
@@ -126,7 +130,11 @@ async fn start_runner(
     let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
     let clusters = choice.map(|choice| (choice, &mut *console));
     let limits = (queues.limit(), policy);
-    runs::in_process_runner(home, limits, results.as_deref(), secrets, clusters).await
+    let connect_key = home.root.join(FOLDER).join(CONNECT_KEY);
+    let connect_key =
+        ConnectKey::load_or_create(&connect_key).map_err(|error| Failure::new(error.to_string()))?;
+    let keys = (secrets, Some(connect_key));
+    runs::in_process_runner(home, limits, results.as_deref(), keys, clusters).await
 }
 
 /// Checks the only cluster of a choice, and prints what it is. Fails if it does not respond.

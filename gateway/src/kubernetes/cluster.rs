@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, VersionMatch};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
@@ -101,10 +103,11 @@ impl Cluster {
             Err(error) => return Err(self.failed(what, &error)),
         }
         let name = object.name_any();
-        let existing = api.get_opt(&name).await.map_err(|error| self.failed(what, &error))?;
-        let owner = |object: &K| Some(object.owner_references().first()?.uid.clone());
+        // dcp reads no content of a secret.
+        let existing = api.get_metadata_opt(&name).await.map_err(|error| self.failed(what, &error))?;
+        let owner = |metadata: &ObjectMeta| Some(metadata.owner_references.as_ref()?.first()?.uid.clone());
         // An object of an earlier driver is about to be removed.
-        if existing.is_some_and(|existing| owner(&existing) == owner(object)) {
+        if existing.is_some_and(|existing| owner(&existing.metadata) == owner(object.meta())) {
             return Ok(());
         }
         Err(Error::Unavailable(format!("{what}: `{name}` is not one of this driver")))
@@ -133,18 +136,30 @@ impl Cluster {
                 "there is a pod `{name}` of another program in `{namespace}`"
             )));
         };
-        let (config, service, budget) = objects.owned_by(&uid);
+        self.create_owned(objects.owned_by(&uid), namespace).await?;
+        Ok(uid)
+    }
+
+    /// Creates the objects that a driver's pod owns.
+    async fn create_owned(&self, owned: native::Owned, namespace: &str) -> Result<()> {
+        let native::Owned { config, service, budget, connect } = owned;
         let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let services: Api<Service> = Api::namespaced(self.client.clone(), namespace);
         if let Some(budget) = &budget {
             let budgets: Api<PodDisruptionBudget> = Api::namespaced(self.client.clone(), namespace);
             self.ensure(&budgets, budget, "the driver's disruption budget can't be created").await?;
         }
+        if let Some((secret, policy)) = &connect {
+            let policies: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), namespace);
+            self.ensure(&policies, policy, "the driver's network policy can't be created").await?;
+            let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+            self.ensure(&secrets, secret, "the secret with the driver's token can't be created").await?;
+        }
         futures_util::try_join!(
             self.ensure(&configs, &config, "the driver's config map can't be created"),
             self.ensure(&services, &service, "the driver's service can't be created"),
         )?;
-        Ok(uid)
+        Ok(())
     }
 
     fn not_created(&self, namespace: &str, error: &kube::Error) -> Error {

@@ -11,6 +11,12 @@ pub(super) const CONTAINER: &str = "dcp/container";
 /// Scheduling gate of a driver pod until its application's record names it.
 pub(super) const GATE: &str = "dcp/record";
 
+/// Label of the pods of dcp's proxies for Spark Connect, and its value.
+pub(super) const COMPONENT: &str = "app.kubernetes.io/component";
+pub(super) const PROXY: &str = "dcp-connect";
+/// Label of every namespace: its name.
+pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+
 /// Spark's own labels.
 pub(super) const ROLE: &str = "spark-role";
 pub(super) const EXECUTOR_NUMBER: &str = "spark-exec-id";

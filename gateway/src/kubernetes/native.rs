@@ -2,12 +2,14 @@
 
 mod budget;
 pub(super) mod conf;
+mod connect;
 pub(super) mod pod;
 mod template;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
@@ -16,6 +18,7 @@ use super::{Settings, labels, secrets};
 use crate::application::LOG4J;
 use crate::error::{Error, Result};
 use crate::{Addresses, Name, SparkApplication, log4j};
+use connect::Connect;
 
 /// Folder of Spark's settings in the container of the driver.
 const CONF_FOLDER: &str = "/opt/dcp/conf";
@@ -38,22 +41,34 @@ pub(super) struct Objects {
     config: ConfigMap,
     service: Service,
     budget: Option<PodDisruptionBudget>,
+    connect: Option<Connect>,
     /// The addresses that the application has while its driver runs.
     pub(super) addresses: Addresses,
 }
 
+/// The objects that a driver's pod owns.
+#[derive(Clone)]
+pub(super) struct Owned {
+    pub(super) config: ConfigMap,
+    pub(super) service: Service,
+    pub(super) budget: Option<PodDisruptionBudget>,
+    /// The secret and the network policy of a driver that serves Spark Connect for a pool.
+    pub(super) connect: Option<(Secret, NetworkPolicy)>,
+}
+
 impl Objects {
-    /// Returns the config map, the service and the disruption budget, owned by the driver's pod.
-    pub(super) fn owned_by(&self, uid: &str) -> (ConfigMap, Service, Option<PodDisruptionBudget>) {
+    /// Returns the objects that the driver's pod with a UID owns.
+    pub(super) fn owned_by(&self, uid: &str) -> Owned {
         let owner = owner(self.driver.metadata.name.as_deref().unwrap_or_default(), uid);
         let (mut config, mut service) = (self.config.clone(), self.service.clone());
         let mut budget = self.budget.clone();
+        let connect = self.connect.as_ref().map(|connect| connect.owned_by(&owner));
         if let Some(budget) = &mut budget {
             budget.metadata.owner_references = Some(vec![owner.clone()]);
         }
         config.metadata.owner_references = Some(vec![owner.clone()]);
         service.metadata.owner_references = Some(vec![owner]);
-        (config, service, budget)
+        Owned { config, service, budget, connect }
     }
 }
 
@@ -90,14 +105,19 @@ fn config_name(name: &Name) -> String {
 pub(super) fn objects(application: &SparkApplication, settings: &Settings) -> Result<Objects> {
     let name: Name = application.metadata.name.parse()?;
     let namespace = settings.namespace(&application.metadata.namespace)?;
+    let connect = connect::of(application, settings, &name)?;
     let mut conf = conf::conf(application, settings, &name, &namespace)?;
+    if connect.is_some() {
+        Connect::configure(&mut conf);
+    }
     let with_secrets = secrets::settings(&conf)?;
     let mut files = secrets::Files::of(application)?;
     files.add_settings(&conf, &with_secrets, &config_name(&name), PROPERTIES)?;
     files.redact(&mut conf, &with_secrets);
     let host = service_host(&name, &namespace);
-    let addresses = conf::addresses(&conf, name.as_str(), &host);
-    let driver = pod::driver(application, settings, &conf, &name, &files)?;
+    let addresses = conf::addresses(&conf, application.spec.main_class.as_deref(), name.as_str(), &host);
+    let token = connect.as_ref().map(|_| Connect::variable(&name));
+    let driver = pod::driver(application, settings, &conf, &name, &files, token)?;
     let mut data: BTreeMap<String, String> =
         application.spec.config_map_specs.iter().flat_map(|map| map.data.clone()).collect();
     data.insert(PROPERTIES.to_owned(), conf::properties(&conf));
@@ -119,7 +139,7 @@ pub(super) fn objects(application: &SparkApplication, settings: &Settings) -> Re
     let config = ConfigMap { metadata, data: Some(data), ..ConfigMap::default() };
     let service = service(&name)?;
     let budget = budget::of(application, &name);
-    Ok(Objects { namespace, driver, config, service, budget, addresses })
+    Ok(Objects { namespace, driver, config, service, budget, connect, addresses })
 }
 
 /// Returns the metadata of an object of an application.

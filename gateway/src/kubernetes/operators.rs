@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::facts::{PodFacts, Role};
 use super::native;
-use super::native::conf::{Conf, addresses};
+use super::native::conf::addresses;
 use super::operator::{KIND, Operator};
 use super::{Settings, labels};
 use crate::error::{Error, Result};
@@ -50,7 +50,8 @@ impl Operator {
         let service = native::service(&name)?;
         let namespace = settings.namespace(&application.metadata.namespace)?;
         let submission = Submission::new(application, settings)?;
-        let conf = submission.conf.clone();
+        let host = native::service_host(&name, &namespace);
+        let addresses = addresses(&submission.conf, application.spec.main_class.as_deref(), "", &host);
         let spec = match self {
             Operator::Apache => apache::spec(&name, submission),
             Operator::Kubeflow => kubeflow::spec(&name, submission)?,
@@ -70,7 +71,7 @@ impl Operator {
             resource["metadata"]["annotations"] = json!(application.metadata.annotations);
         }
         let configs = configs(application, &name)?;
-        Ok(Objects { operator: self, name, namespace, resource, configs, service, conf })
+        Ok(Objects { operator: self, name, namespace, resource, configs, service, addresses })
     }
 }
 
@@ -84,7 +85,9 @@ pub(super) struct Objects {
     pub(super) resource: Value,
     configs: Vec<ConfigMap>,
     service: Service,
-    conf: Conf,
+    /// The addresses of the application while its driver runs. That of the event log lacks Spark's identifier of the
+    /// application, which [`application_id`] returns.
+    pub(super) addresses: Addresses,
 }
 
 impl Objects {
@@ -104,12 +107,6 @@ impl Objects {
         }
         service.metadata.owner_references = Some(vec![owner]);
         (configs, service)
-    }
-
-    /// Returns the addresses of the application while its driver runs. That of the event log lacks Spark's identifier
-    /// of the application, which [`application_id`] returns.
-    pub(super) fn addresses(&self) -> Addresses {
-        addresses(&self.conf, "", &native::service_host(&self.name, &self.namespace))
     }
 }
 

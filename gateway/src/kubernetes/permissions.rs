@@ -69,6 +69,21 @@ pub(super) fn of_dcp(operator: Option<Operator>) -> Vec<Permission> {
     [OF_DCP, of_operator].concat()
 }
 
+/// Returns the further permissions of dcp for drivers of Spark Connect pools, which no operator runs. The metadata of
+/// secrets is read, and never their content.
+pub(super) fn of_pools(operator: Option<Operator>) -> &'static [Permission] {
+    const OF_POOLS: &[Permission] = &[
+        core(Scope::Domains, "secrets", &["get", "create"]),
+        Permission {
+            scope: Scope::Domains,
+            group: "networking.k8s.io",
+            resource: "networkpolicies",
+            verbs: &["get", "create"],
+        },
+    ];
+    if operator.is_none() { OF_POOLS } else { &[] }
+}
+
 const ALL_VERBS: &[&str] =
     &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::operator::Operator;
+use crate::ConnectKey;
 use crate::error::{Error, Result};
 
 /// The settings of a cluster, without its credentials.
@@ -28,6 +29,10 @@ pub struct Settings {
     pub allow: Allow,
     /// The operator that runs new applications. Without it, the Gateway creates their pods.
     pub operator: Option<Operator>,
+    /// The key for drivers of Spark Connect pools. Without it, they are rejected.
+    pub connect_key: Option<ConnectKey>,
+    /// The namespace of the proxies that may reach these drivers. Without it, they may be in any namespace.
+    pub connect_namespace: Option<String>,
 }
 
 /// The queue of a cluster.
@@ -114,6 +119,8 @@ impl Settings {
             queue: None,
             allow: Allow::default(),
             operator: None,
+            connect_key: None,
+            connect_namespace: None,
         }
     }
 }

@@ -12,10 +12,11 @@ use super::launch::Launch;
 use super::log;
 use super::prepare::{self, Packages, Work};
 use super::secrets::{self, Resolver, Secrets};
-use crate::application::{MODULES, PACKAGES, SECRETS, Spec};
+use crate::application::{CONNECT, MODULES, PACKAGES, SECRETS, Spec};
 use crate::error::{Error, Result};
 use crate::fields::{containers, items};
-use crate::{SecretKey, SparkApplication, log4j, references};
+use crate::secrets::SecretValue;
+use crate::{SecretKey, SparkApplication, connect, log4j, references};
 
 /// The variable with the path of the stop file, which exists once the application is to stop. A program that
 /// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
@@ -35,6 +36,8 @@ pub(super) struct LaunchContext<'a> {
     pub(super) secrets: &'a Resolver,
     /// The folder of the cache.
     pub(super) cache: &'a Path,
+    /// The token of the driver, if it serves Spark Connect for a pool.
+    pub(super) token: Option<&'a SecretValue>,
 }
 
 pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>) -> Result<Launch> {
@@ -61,7 +64,7 @@ pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>
     let mut args = options(application, properties.as_deref(), &conf, &mounts)?;
     args.extend(program(spec, &mounts, directory)?);
     let mut environment = environment(folder, installations, installation)?;
-    variables(spec, &mut environment, &mut secrets, context.secrets)?;
+    variables(spec, &mut environment, &mut secrets, context)?;
     Ok(Launch {
         program: installation.submit(),
         args,
@@ -328,6 +331,11 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
             conf.insert("spark.jars.packages".to_owned(), all.join(","));
         }
     }
+    if conf.remove(CONNECT).is_some_and(|value| value == "true") {
+        // Other machines can't reach the driver, and drivers do not conflict.
+        conf.insert(connect::BINDING_ADDRESS.to_owned(), "127.0.0.1".to_owned());
+        conf.insert(connect::BINDING_PORT.to_owned(), "0".to_owned());
+    }
     conf.retain(|key, _| key != SECRETS && !RESERVED_SETTINGS.contains(&key.as_str()));
     conf
 }
@@ -352,8 +360,9 @@ fn variables(
     spec: &Spec,
     plain: &mut BTreeMap<String, String>,
     secrets: &mut Secrets,
-    resolver: &Resolver,
+    context: &LaunchContext<'_>,
 ) -> Result<()> {
+    let resolver = context.secrets;
     for variable in containers(spec).flat_map(|container| items(container, "env")) {
         let Some(name) = variable["name"].as_str() else { continue };
         let field = format!("pods.driver.env.{name}");
@@ -376,6 +385,10 @@ fn variables(
     }
     // All references are resolved by now.
     secrets.values = resolver.used_values();
+    if let Some(token) = context.token {
+        secrets.environment.insert(connect::TOKEN_VARIABLE.to_owned(), token.expose().to_owned());
+        secrets.values.insert(token.expose().to_owned());
+    }
     Ok(())
 }
 

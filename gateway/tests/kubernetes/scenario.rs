@@ -1,12 +1,13 @@
 //! One simulation: a time with faults, then a calm time in which everything must come to its end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use dcp_gateway::application::CONNECT;
 use dcp_gateway::kubernetes::{Namespaces, Operator, Settings};
-use dcp_gateway::{Name, Phase, SparkApplication, Status};
+use dcp_gateway::{ConnectKey, Name, Phase, SparkApplication, Status};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -24,7 +25,7 @@ const MAX_SECONDS: u32 = 400;
 pub(crate) async fn simulate(seed: u64, has_history: bool) -> (Vec<String>, Vec<String>) {
     let world = World::new(seed, has_history);
     let settings = settings(&world);
-    let applications = applications(&world);
+    let applications = applications(&world, settings.operator.is_none());
     world.with(|state| {
         for application in &applications {
             state.checks.applications.entry(application.metadata.name.clone()).or_default();
@@ -61,10 +62,20 @@ fn settings(world: &World) -> Settings {
         Namespaces { default: None, of_domains: of_domains.into() }
     };
     let operator = world.with(|state| state.random.chance(500)).then_some(Operator::Kubeflow);
-    Settings { records: RECORDS.to_owned(), namespaces, operator, ..Settings::new("main") }
+    let connect_key = Some(connect_key());
+    Settings { records: RECORDS.to_owned(), namespaces, operator, connect_key, ..Settings::new("main") }
 }
 
-fn applications(world: &World) -> Vec<SparkApplication> {
+/// Returns the key of all simulations.
+fn connect_key() -> ConnectKey {
+    static KEY: LazyLock<ConnectKey> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().expect("the temporary folder is writable");
+        ConnectKey::load_or_create(&folder.path().join("key")).expect("the folder is writable")
+    });
+    KEY.clone()
+}
+
+fn applications(world: &World, have_pools: bool) -> Vec<SparkApplication> {
     let count = world.with(|state| state.random.between(1, 2));
     let application = |number| {
         let mut application = SparkApplication::default();
@@ -76,6 +87,9 @@ fn applications(world: &World) -> Vec<SparkApplication> {
         application.spec.config_map_specs = vec![serde_json::from_value(map).expect("it is valid")];
         let volumes = json!([{"name": "dcp-job", "configMap": {"name": format!("a-{number}-job")}}]);
         application.spec.driver_spec.pod_template_spec = json!({"spec": {"volumes": volumes}});
+        if have_pools && world.with(|state| state.random.chance(500)) {
+            application.spec.spark_conf.insert(CONNECT.to_owned(), "true".to_owned());
+        }
         if world.with(|state| state.random.chance(200)) {
             let containers = json!([{"name": "spark-kubernetes-driver"}, {"name": SIDECAR, "image": "i"}]);
             application.spec.driver_spec.pod_template_spec["spec"]["containers"] = containers;
@@ -188,7 +202,8 @@ impl End {
 
     /// Waits until every Gateway and every watch reports the status that the facts demand.
     async fn settle(&self) -> Result<(), String> {
-        let mut pauses = [1, 2, 5, 10, 20, 60, 120, 180].into_iter();
+        // A list may be from an old cache several times in a row.
+        let mut pauses = [1, 2, 5, 10, 20, 60, 120, 180].into_iter().chain(std::iter::repeat_n(1, 30));
         while let Some(text) = self.disagreement().await {
             let Some(seconds) = pauses.next() else { return Err(text) };
             sleep(Duration::from_secs(seconds)).await;

@@ -1,6 +1,7 @@
 //! A double of the API server: its objects, their versions and the events of watches.
 //!
-//! It knows what the backend uses of config maps, pods, services and custom resources, and panics on everything else.
+//! It knows what the backend uses of config maps, secrets, network policies, pods, services and custom resources, and panics
+//! on everything else.
 
 mod call;
 
@@ -17,7 +18,9 @@ use crate::world::time;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     ConfigMap,
+    NetworkPolicy,
     Pod,
+    Secret,
     Service,
     SparkApplication,
 }
@@ -26,7 +29,9 @@ impl Kind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::ConfigMap => "ConfigMap",
+            Kind::NetworkPolicy => "NetworkPolicy",
             Kind::Pod => "Pod",
+            Kind::Secret => "Secret",
             Kind::Service => "Service",
             Kind::SparkApplication => "SparkApplication",
         }
@@ -34,7 +39,8 @@ impl Kind {
 
     pub(crate) fn api_version(self) -> &'static str {
         match self {
-            Kind::ConfigMap | Kind::Pod | Kind::Service => "v1",
+            Kind::ConfigMap | Kind::Pod | Kind::Secret | Kind::Service => "v1",
+            Kind::NetworkPolicy => "networking.k8s.io/v1",
             Kind::SparkApplication => "sparkoperator.k8s.io/v1beta2",
         }
     }

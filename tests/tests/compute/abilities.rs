@@ -10,16 +10,17 @@ use dcp_tests::fake_spark::FakeSpark;
 use crate::local::SUPERVISOR;
 
 /// Each ability of `local`, with a test of it: a file of this folder, and a function.
-const LOCAL: [(Ability, &str, &str); 5] = [
+const LOCAL: [(Ability, &str, &str); 6] = [
     (Ability::EventLog, "spark/addresses.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (Ability::Ui, "spark/addresses.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (Ability::Secrets, "files.rs", "secrets_are_in_no_command_line_and_in_no_remaining_file"),
     (Ability::PythonPackages, "files.rs", "python_packages_are_installed_once_for_all_applications"),
     (Ability::Drain, "spark/drain.rs", "stopped_stream_commits_its_running_batch_and_begins_no_other"),
+    (Ability::Connect, "spark/connect.rs", "a_driver_of_a_pool_serves_only_calls_with_its_token"),
 ];
 
 /// Each ability of `kubernetes`, with a test of it: a file of `tests/tests`, and a function.
-const KUBERNETES: [(Ability, &str, &str); 4] = [
+const KUBERNETES: [(Ability, &str, &str); 5] = [
     (Ability::Pods, "kubernetes/cluster/lifecycle.rs", "a_driver_runs_to_its_end_and_is_forgotten"),
     (Ability::Ui, "kubernetes/cluster/lifecycle.rs", "a_running_driver_has_the_address_of_its_web_interface"),
     (
@@ -31,6 +32,11 @@ const KUBERNETES: [(Ability, &str, &str); 4] = [
         Ability::Drain,
         "kubernetes/cluster/lifecycle.rs",
         "a_driver_that_watches_for_the_stop_request_finishes_its_work",
+    ),
+    (
+        Ability::Connect,
+        "kubernetes/cluster/connect.rs",
+        "a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing",
     ),
 ];
 

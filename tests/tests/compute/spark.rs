@@ -1,6 +1,7 @@
 //! Jobs of every kind on a real Spark, from the manifest to their output.
 
 mod addresses;
+mod connect;
 mod drain;
 mod logging;
 mod sizing;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
-use dcp_gateway::{Compute, Cursor, End, Name, Phase};
+use dcp_gateway::{Compute, ConnectKey, Cursor, End, Name, Phase};
 use dcp_model::manifest::Backend;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::{Execution, Id, Policy};
@@ -27,11 +28,13 @@ use tempfile::TempDir;
 
 struct Project {
     folder: TempDir,
+    /// The key of the backend.
+    connect_key: Option<ConnectKey>,
 }
 
 impl Project {
     fn new() -> Self {
-        Self { folder: TempDir::new().expect("the temporary folder is writable") }
+        Self { folder: TempDir::new().expect("the temporary folder is writable"), connect_key: None }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -86,7 +89,7 @@ impl Project {
         let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
         let installations = Installations::find(variable);
         let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
-        local.expect("the backend can be created")
+        local.expect("the backend can be created").with_connect_key(self.connect_key.clone())
     }
 }
 

@@ -1,6 +1,7 @@
 //! All tests of this group share one cluster.
 
 mod apache;
+mod connect;
 mod faults;
 mod lifecycle;
 mod logs;

@@ -15,14 +15,16 @@ use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 
 pub(super) fn run(args: &ServeGateway, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeGateway { listen, clusters, database, policy, served } = args;
+    let ServeGateway { listen, clusters, database, policy, connect_key, served } = args;
     super::is_postgres(database)?;
     let mut options = super::options(served, console);
     super::block_on(async {
         let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
         let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let store = super::open_executions(database).await?;
-        let (file, of_file) = ClustersFile::open(clusters, None, Arc::new(store.clone()), console).await?;
+        let bindings = Arc::new(store.clone());
+        let connect_key = super::connect_key(connect_key.as_deref())?;
+        let (file, of_file) = ClustersFile::open(clusters, None, bindings, connect_key, console).await?;
         tokio::spawn(file.follow(of_file.clone()));
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(async move {

@@ -61,13 +61,15 @@ async fn runner_options(
 ) -> Result<(in_process::Options, ClusterSource), Failure> {
     let ServeRunner { control, keep, queues, max_log, clusters, gateway, secrets, results, .. } = args;
     let secrets = providers::open(root, secrets.as_deref(), Some(&mut *console))?;
-    let mut options = runs::options(root, u64::from(*max_log) << 20, secrets)?;
+    let connect_key = super::connect_key(args.connect_key.as_deref())?;
+    let mut options = runs::options(root, u64::from(*max_log) << 20, secrets, connect_key.clone())?;
     options.retention = Duration::from_hours(24 * u64::from(*keep));
     options.max_queued = queues.limit();
     runs::set_results(&mut options, results.as_deref())?;
     let clusters = match (clusters, gateway) {
         (Some(path), _) => {
-            runs::add_clusters(&mut options, &Choice::All(path.clone()), store, console).await?
+            let choice = Choice::All(path.clone());
+            runs::add_clusters(&mut options, &choice, store, connect_key, console).await?
         }
         (None, Some(url)) => {
             let control_plane = clusters::identity(store).await?;

@@ -99,14 +99,20 @@ fn of_namespaces(namespaces: &Namespaces, facts: &Facts, grant: &str) -> Vec<Fin
 fn permissions(facts: &Facts, grant: &str) -> Vec<Finding> {
     let user = facts.user.as_deref().map(|user| format!("`{user}`"));
     let user = user.unwrap_or_else(|| "dcp".to_owned());
-    if facts.denied.is_empty() {
-        return vec![passed(PERMISSIONS, format!("{user} has all that it needs"))];
-    }
+    let help = || Some(format!("grant it as an administrator: {grant}"));
     let missing = |(place, verbs): (String, String)| {
-        let help = format!("grant it as an administrator: {grant}");
-        finding(State::Failed, PERMISSIONS, format!("{user} lacks {verbs} {place}"), Some(help))
+        finding(State::Failed, PERMISSIONS, format!("{user} lacks {verbs} {place}"), help())
     };
-    by_resource(&facts.denied).into_iter().map(missing).collect()
+    let for_pools = |(place, verbs): (String, String)| {
+        let text = format!("{user} lacks {verbs} {place}, which Spark Connect pools need");
+        finding(State::Warning, PERMISSIONS, text, help())
+    };
+    let mut found: Vec<Finding> = by_resource(&facts.denied).into_iter().map(missing).collect();
+    if found.is_empty() {
+        found.push(passed(PERMISSIONS, format!("{user} has all that it needs")));
+    }
+    found.extend(by_resource(&facts.denied_for_pools).into_iter().map(for_pools));
+    found
 }
 
 /// Returns the missing verbs of each resource, as text.

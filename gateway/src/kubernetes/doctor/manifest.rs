@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use super::super::Settings;
-use super::super::permissions::{OF_DRIVERS, Permission, Scope, of_dcp};
+use super::super::permissions::{OF_DRIVERS, Permission, Scope, of_dcp, of_pools};
 use super::Namespaces;
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// The service account of dcp, if the cluster does not tell another name.
 const ACCOUNT: &str = "dcp";
+
+/// The comment above objects that only pools need.
+const POOLS: &str = "# For Spark Connect pools; leave it out if the cluster runs none.\n";
 
 /// Renders all objects as documents of YAML. `user` is the name of dcp on the cluster.
 pub(super) fn render(settings: &Settings, namespaces: &Namespaces, user: Option<&str>) -> String {
@@ -36,6 +39,10 @@ pub(super) fn render(settings: &Settings, namespaces: &Namespaces, user: Option<
     documents.push(binding("dcp-records", Some(records), "Role", std::slice::from_ref(&dcp)));
     documents.push(cluster_role("dcp-applications", &of_dcp, Scope::Domains));
     documents.push(cluster_role("dcp-drivers", OF_DRIVERS, Scope::Domains));
+    let of_pools = of_pools(settings.operator);
+    if !of_pools.is_empty() {
+        documents.push(format!("{POOLS}{}", cluster_role("dcp-pools", of_pools, Scope::Domains)));
+    }
     if namespaces.are_open {
         documents.push(cluster_role("dcp-watch", &of_dcp, Scope::Cluster));
         documents.push(binding("dcp-watch", None, "ClusterRole", std::slice::from_ref(&dcp)));
@@ -54,6 +61,10 @@ fn of_domain(name: &str, settings: &Settings, dcp: &str) -> Vec<String> {
     documents.push(binding("dcp-applications", Some(name), "ClusterRole", &[dcp.to_owned()]));
     let subjects: Vec<String> = accounts().map(|account| service_account_subject(name, account)).collect();
     documents.push(binding("dcp-drivers", Some(name), "ClusterRole", &subjects));
+    if !of_pools(settings.operator).is_empty() {
+        documents
+            .push(format!("{POOLS}{}", binding("dcp-pools", Some(name), "ClusterRole", &[dcp.to_owned()])));
+    }
     documents
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::super::client::{is_missing, root_cause};
 use super::super::facts::shortened;
-use super::super::permissions::{OF_DRIVERS, Permission, Scope, of_dcp};
+use super::super::permissions::{OF_DRIVERS, Permission, Scope, of_dcp, of_pools};
 use super::super::{Settings, labels};
 use super::Namespaces;
 
@@ -65,6 +65,8 @@ pub(super) struct Facts {
     pub(super) user: Option<String>,
     /// The permissions that dcp lacks.
     pub(super) denied: BTreeSet<Access>,
+    /// The permissions for Spark Connect pools that dcp lacks.
+    pub(super) denied_for_pools: BTreeSet<Access>,
     /// A dry run of a config map in each namespace.
     pub(super) namespaces: BTreeMap<String, DryRun>,
     /// A dry run of a driver with each service account, and the permissions that the account lacks.
@@ -103,7 +105,9 @@ pub(super) async fn user(client: &Client) -> Option<String> {
 
 /// Asks for everything that a report needs. Fails if the cluster does not respond.
 pub(super) async fn facts(client: &Client, settings: &Settings, namespaces: &Namespaces) -> Result<Facts> {
-    let denied = denied(client, settings, namespaces).await?;
+    let denied_of = async |permissions| denied(client, permissions, namespaces).await;
+    let denied = denied_of(of_dcp(settings.operator)).await?;
+    let denied_for_pools = denied_of(of_pools(settings.operator).to_vec()).await?;
     let all = namespaces.of_domains.iter().chain([&namespaces.records]);
     let dry_runs = futures_util::stream::iter(all.map(|namespace| async move {
         let configs: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
@@ -122,11 +126,15 @@ pub(super) async fn facts(client: &Client, settings: &Settings, namespaces: &Nam
         }
     }
     let (user, apis) = (user(client).await, apis(client).await);
-    Ok(Facts { user, denied, namespaces: dry_runs, accounts, apis })
+    Ok(Facts { user, denied, denied_for_pools, namespaces: dry_runs, accounts, apis })
 }
 
-/// Returns the permissions that dcp lacks.
-async fn denied(client: &Client, settings: &Settings, namespaces: &Namespaces) -> Result<BTreeSet<Access>> {
+/// Returns those of some permissions that dcp lacks.
+async fn denied(
+    client: &Client,
+    permissions: Vec<Permission>,
+    namespaces: &Namespaces,
+) -> Result<BTreeSet<Access>> {
     let scopes = |scope: Scope| -> Vec<Option<&String>> {
         match scope {
             Scope::Records => vec![Some(&namespaces.records)],
@@ -135,7 +143,7 @@ async fn denied(client: &Client, settings: &Settings, namespaces: &Namespaces) -
             Scope::Cluster => Vec::new(),
         }
     };
-    let needed = of_dcp(settings.operator).into_iter().flat_map(|permission| {
+    let needed = permissions.into_iter().flat_map(|permission| {
         scopes(permission.scope).into_iter().flat_map(move |namespace| accesses(permission, namespace))
     });
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());

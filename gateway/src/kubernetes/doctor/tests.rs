@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::probe::{Access, DryRun, Facts, Version, rejection};
 use super::{Domains, Namespaces, Report, State, findings, manifest};
 use crate::kubernetes::Settings;
-use crate::kubernetes::permissions::{OF_DRIVERS, Scope, of_dcp};
+use crate::kubernetes::permissions::{OF_DRIVERS, Scope, of_dcp, of_pools};
 
 fn compare(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/kubernetes/doctor").join(file);
@@ -49,6 +49,7 @@ fn healthy(namespaces: &Namespaces) -> Facts {
     Facts {
         user: Some("system:serviceaccount:dcp:dcp".to_owned()),
         denied: BTreeSet::new(),
+        denied_for_pools: BTreeSet::new(),
         namespaces: all.map(|namespace| (namespace.clone(), DryRun::Accepted)).collect(),
         accounts: accounts.map(|key| (key, (DryRun::Accepted, Some(BTreeSet::new())))).collect(),
         apis: BTreeMap::new(),
@@ -110,8 +111,12 @@ fn clusters_get_the_expected_findings() {
     let report = |settings: &Settings, known: &Namespaces, minor: u32, facts: &Facts| {
         findings::report(settings, known, &version(minor), facts, &grant)
     };
+    let mut without_pools = healthy(&known);
+    without_pools.denied_for_pools =
+        [of(Some("shop"), "secrets", "get"), of(Some("shop"), "secrets", "create")].into();
     let reports = [
         shown("# a prepared cluster", &report(&settings, &known, 34, &healthy(&known))),
+        shown("# a cluster without pools", &report(&settings, &known, 34, &without_pools)),
         shown("# a broken cluster", &report(&settings, &known, 26, &broken(&known))),
         shown("# no known domain", &report(&Settings::new("main"), &unknown, 27, &healthy(&unknown))),
         shown("# no response", &findings::unreachable("connection refused")),
@@ -157,7 +162,9 @@ fn the_preparation_is_yaml_with_each_permission_of_the_tables() {
         permissions.iter().map(|it| (role(it.scope).to_owned(), it.resource.to_owned(), it.verbs.len()));
     let of_drivers =
         OF_DRIVERS.iter().map(|it| ("dcp-drivers".to_owned(), it.resource.to_owned(), it.verbs.len()));
-    let mut expected: Vec<_> = of_dcp.chain(of_drivers).collect();
+    let of_pools =
+        of_pools(None).iter().map(|it| ("dcp-pools".to_owned(), it.resource.to_owned(), it.verbs.len()));
+    let mut expected: Vec<_> = of_dcp.chain(of_drivers).chain(of_pools).collect();
     rules.sort();
     expected.sort();
     assert_eq!(rules, expected);

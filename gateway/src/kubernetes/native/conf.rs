@@ -7,10 +7,10 @@ use super::{
     BLOCK_MANAGER_PORT, CONF_FOLDER, CONNECT_PORT, EXECUTOR_TEMPLATE, RPC_PORT, Settings, UI_PORT,
     driver_name, service_host,
 };
-use crate::application::{DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, MODULES, SECRETS, SPARK_CONFIG_MAP};
+use crate::application::{CONNECT, DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, MODULES, SECRETS, SPARK_CONFIG_MAP};
 use crate::error::{Error, Result};
 use crate::kubernetes::queue;
-use crate::{Addresses, Name, SparkApplication, log4j};
+use crate::{Addresses, Name, SparkApplication, connect, log4j};
 
 pub(in crate::kubernetes) type Conf = BTreeMap<String, String>;
 
@@ -60,7 +60,7 @@ pub(in crate::kubernetes) fn common(application: &SparkApplication, settings: &S
     check(&spec.spark_conf)?;
     let mut conf: Conf = settings.conf.clone();
     conf.extend(spec.spark_conf.iter().map(|(key, value)| (key.clone(), value.clone())));
-    for key in [MODULES, SECRETS, SPARK_CONFIG_MAP, DRIVER_MEMORY_LIMIT, DRIVER_BUDGET] {
+    for key in [MODULES, SECRETS, SPARK_CONFIG_MAP, DRIVER_MEMORY_LIMIT, DRIVER_BUDGET, CONNECT] {
         conf.remove(key);
     }
     // The file is beside Spark's settings, for executors too.
@@ -138,17 +138,28 @@ pub(in crate::kubernetes) fn is_python(application: &SparkApplication) -> bool {
 }
 
 /// Returns the addresses of the application with Spark's identifier `id`, whose driver runs on a host.
-pub(in crate::kubernetes) fn addresses(conf: &Conf, id: &str, host: &str) -> Addresses {
+pub(in crate::kubernetes) fn addresses(
+    conf: &Conf,
+    main_class: Option<&str>,
+    id: &str,
+    host: &str,
+) -> Addresses {
     let is = |key: &str, expected: &str| conf.get(key).is_some_and(|value| value == expected);
     let event_log = || {
         let folder = conf.get("spark.eventLog.dir").filter(|_| is("spark.eventLog.enabled", "true"))?;
         let folder = folder.trim_end_matches('/');
         is("spark.eventLog.rolling.enabled", "true").then(|| format!("{folder}/eventlog_v2_{id}"))
     };
-    let has_connect = conf.get("spark.plugins").is_some_and(|plugins| plugins.contains(CONNECT_PLUGIN));
+    let has_plugin = conf.get("spark.plugins").is_some_and(|plugins| plugins.contains(CONNECT_PLUGIN));
+    let connect_port = || match conf.get(connect::BINDING_PORT) {
+        None => Some(CONNECT_PORT),
+        // Spark chooses another port if this is 0.
+        Some(port) => port.parse().ok().filter(|port| *port != 0),
+    };
+    let has_connect = has_plugin || main_class == Some(connect::SERVER);
     Addresses {
         ui: (!is("spark.ui.enabled", "false")).then(|| format!("http://{host}:{UI_PORT}")),
-        connect: has_connect.then(|| format!("{host}:{CONNECT_PORT}")),
+        connect: has_connect.then(connect_port).flatten().map(|port| format!("{host}:{port}")),
         event_log: event_log(),
     }
 }

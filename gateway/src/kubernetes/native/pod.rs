@@ -33,13 +33,14 @@ pub(in crate::kubernetes) const PRE_STOP: &str = "test -e /opt/dcp/stop/request.
 /// Grace period of a driver whose application has none.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
 
-/// Returns the pod of a driver. It is gated: it does not start by itself.
+/// Returns the pod of a driver. It is gated: it does not start by itself. `token` is a variable of its container.
 pub(super) fn driver(
     application: &SparkApplication,
     settings: &Settings,
     conf: &Conf,
     name: &Name,
     files: &secrets::Files,
+    token: Option<Value>,
 ) -> Result<Pod> {
     let spec = &application.spec;
     if spec.deployment_mode == Some(DeploymentMode::ClientMode) {
@@ -59,6 +60,7 @@ pub(super) fn driver(
     queue::label(&mut pod, settings, &application.metadata.namespace, name);
     let container = primary_container(&mut pod, "driver");
     complete_container(container, application, conf, name, files)?;
+    append(container, "env", token.into_iter().collect());
     let (container_name, image) = (container["name"].clone(), container["image"].clone());
     pod["metadata"]["annotations"][labels::CONTAINER] = container_name;
     complete_spec(&mut pod["spec"], application, settings, conf, name);

@@ -283,7 +283,7 @@ fn objects_of_a_driver_are_owned_by_the_custom_resource_and_have_addresses() {
         (names.as_slice(), service.metadata.name.as_deref()),
         (&["dcp-a1-1-job"][..], Some("dcp-a1-1-driver-svc"))
     );
-    let addresses = objects.addresses();
+    let addresses = objects.addresses;
     assert_eq!(addresses.event_log.as_deref(), Some("s3a://logs/spark/eventlog_v2_"));
     assert_eq!(super::application_id(&pod), Some("spark-7"));
     assert_eq!(addresses.ui.as_deref(), Some("http://dcp-a1-1-driver-svc.sales.svc:4040"));

@@ -4,7 +4,9 @@ use super::super::native::conf::{Conf, common, is_python};
 use super::super::{Settings, secrets};
 use super::template;
 use crate::SparkApplication;
-use crate::application::{DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, DeploymentMode, LOG4J, SPARK_CONFIG_MAP, Spec};
+use crate::application::{
+    CONNECT, DRIVER_BUDGET, DRIVER_MEMORY_LIMIT, DeploymentMode, LOG4J, SPARK_CONFIG_MAP, Spec,
+};
 use crate::error::{Error, Result};
 use serde_json::Value;
 
@@ -28,6 +30,12 @@ pub(super) struct Submission {
 
 /// Fields of a manifest that the Gateway implements for the driver pods that it creates itself.
 const IGNORED: &[(&str, &str, &str)] = &[
+    (
+        CONNECT,
+        "kind",
+        "dcp gives a token and a network policy to driver pods that it creates itself: run the pool on a cluster without \
+         `operator`",
+    ),
     (
         SPARK_CONFIG_MAP,
         "spark.configMap",

@@ -61,7 +61,7 @@ impl State {
         let mut maps = volumes.filter_map(|volume| volume["configMap"]["name"].as_str());
         let exists = |map| self.server.objects.contains_key(&Key::new(Kind::ConfigMap, &key.namespace, map));
         // A volume of a config map that does not exist can't be mounted.
-        if !maps.all(exists) {
+        if !maps.all(exists) || !self.has_secrets(key, &pod) {
             return;
         }
         self.note(|| format!("{} starts", key.name));
@@ -84,6 +84,22 @@ impl State {
         set_containers(&mut pod, &process);
         self.cluster.processes.insert(uid.to_owned(), process);
         self.server.store(key, pod);
+    }
+
+    /// Returns true if the secrets of a pod's variables exist, and belong to the pod. With the secret of an earlier pod, the
+    /// container would lack it after a restart of its node. The driver of a pool never starts without its policy.
+    fn has_secrets(&self, key: &Key, pod: &Value) -> bool {
+        let variables = pod["spec"]["containers"][0]["env"].as_array().into_iter().flatten();
+        let mut secrets =
+            variables.filter_map(|variable| variable["valueFrom"]["secretKeyRef"]["name"].as_str());
+        secrets.all(|name| {
+            let is_own = |kind| {
+                let object = self.server.objects.get(&Key::new(kind, &key.namespace, name));
+                object.is_some_and(|it| it["metadata"]["ownerReferences"][0]["uid"] == pod["metadata"]["uid"])
+            };
+            assert!(is_own(Kind::NetworkPolicy), "{} starts without its policy", key.name);
+            is_own(Kind::Secret)
+        })
     }
 
     /// Continues or ends the containers of a pod.

@@ -96,7 +96,10 @@ impl Call {
 /// Returns the namespace, the kind and the name of the objects of a path.
 fn objects(path: &str) -> (Option<&str>, Kind, Option<&str>) {
     let path: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-    let (["api", "v1", rest @ ..] | ["apis", GROUP, VERSION, rest @ ..]) = path.as_slice() else {
+    let (["api", "v1", rest @ ..]
+    | ["apis", GROUP, VERSION, rest @ ..]
+    | ["apis", "networking.k8s.io", "v1", rest @ ..]) = path.as_slice()
+    else {
         unreachable!("unknown path: {path:?}")
     };
     let (namespace, plural, name) = match rest {
@@ -107,6 +110,8 @@ fn objects(path: &str) -> (Option<&str>, Kind, Option<&str>) {
     };
     let kind = match plural {
         "configmaps" => Kind::ConfigMap,
+        "networkpolicies" => Kind::NetworkPolicy,
+        "secrets" => Kind::Secret,
         "pods" => Kind::Pod,
         "services" => Kind::Service,
         "sparkapplications" => Kind::SparkApplication,
@@ -129,7 +134,13 @@ fn verb(parts: &Parts, body: Value) -> Verb {
             let key = Key::new(kind, namespace, named);
             let merge = Some("application/merge-patch+json");
             match (method, name) {
-                ("GET", Some(_)) => Verb::Get(key),
+                ("GET", Some(_)) => {
+                    assert!(
+                        kind != Kind::Secret || is_for_metadata(parts),
+                        "the content of a secret is read"
+                    );
+                    Verb::Get(key)
+                }
                 ("POST", None) => {
                     let validation = query.remove("fieldValidation");
                     let expected = (kind == Kind::SparkApplication).then_some("Strict");
@@ -180,6 +191,12 @@ fn collection(kind: Kind, namespace: Option<&str>, query: &mut BTreeMap<String, 
     Verb::Watch { scope, version: number("resourceVersion"), seconds: number("timeoutSeconds") }
 }
 
+/// Returns true if the answer has only the metadata of an object.
+fn is_for_metadata(parts: &Parts) -> bool {
+    let accepted = parts.headers.get(http::header::ACCEPT).and_then(|it| it.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("as=PartialObjectMetadata"))
+}
+
 fn assert_fields(object: &Value, known: &[&str]) {
     for field in object.as_object().into_iter().flat_map(serde_json::Map::keys) {
         assert!(known.contains(&field.as_str()), "unknown field `{field}` of {object}");
@@ -192,14 +209,18 @@ fn checked(kind: Kind, object: Value) -> Value {
     assert_fields(&object["metadata"], &[METADATA, namespace.as_slice()].concat());
     match kind {
         Kind::ConfigMap => assert_fields(&object, &["apiVersion", "kind", "metadata", "data"]),
-        Kind::Pod | Kind::Service | Kind::SparkApplication => {
+        Kind::Secret => {
+            assert_fields(&object, &["apiVersion", "kind", "metadata", "stringData", "immutable"]);
+        }
+        Kind::NetworkPolicy | Kind::Pod | Kind::Service | Kind::SparkApplication => {
             assert_fields(&object, &["apiVersion", "kind", "metadata", "spec"]);
         }
     }
     match kind {
         Kind::Pod => assert_fields(&object["spec"], POD_SPEC),
         Kind::Service => assert_fields(&object["spec"], &["clusterIP", "selector", "ports"]),
-        Kind::ConfigMap | Kind::SparkApplication => {}
+        Kind::NetworkPolicy => assert_fields(&object["spec"], &["ingress", "podSelector", "policyTypes"]),
+        Kind::ConfigMap | Kind::Secret | Kind::SparkApplication => {}
     }
     object
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dcp_gateway::application::CONNECT;
 use dcp_gateway::kubernetes::doctor::{Domains, Finding, Report, State};
 use dcp_gateway::kubernetes::{Credentials, Kubernetes, Namespaces, Settings, connect};
-use dcp_gateway::{Compute as _, Cursor, Phase};
+use dcp_gateway::{Compute as _, ConnectKey, Cursor, Phase};
 use dcp_tests::cluster::{TestCluster, parsed, pod_names, settings};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -15,7 +16,7 @@ use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::{application, name, unique, wait_for_end, wait_until};
+use super::{application, name, set, unique, wait_for_end, wait_until};
 
 /// Returns the settings of a cluster whose records and domains have namespaces of this test.
 fn prepared(test: &str) -> Settings {
@@ -94,10 +95,15 @@ async fn the_life_of_an_application_needs_the_permissions_of_the_manifest_only()
     // It binds cluster roles to its own account.
     let cluster = TestCluster::exclusive().await;
     let test = unique("permissions");
-    let settings = prepared(&test);
+    let mut settings = prepared(&test);
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let key = ConnectKey::load_or_create(&folder.path().join("key")).expect("the folder is writable");
+    settings.connect_key = Some(key);
     let (dcp, _folder) = granted(&cluster, &test, &settings).await;
     let report = dcp.doctor(&domains()).await;
     assert_eq!(states(&report, State::Failed), [], "{report:?}");
+    let lacks_some = states(&report, State::Warning).iter().any(|(subject, _)| *subject == "permissions");
+    assert!(!lacks_some, "{report:?}");
 
     let mut events = dcp.watch();
     tokio::spawn(async move {
@@ -106,7 +112,8 @@ async fn the_life_of_an_application_needs_the_permissions_of_the_manifest_only()
         }
     });
     let name = name(&format!("{test}-1"));
-    let of = application(name.as_str(), "echo up; sleep 2");
+    let mut of = application(name.as_str(), "echo up; sleep 2");
+    set(&mut of, CONNECT, "true");
     dcp.create(&of).await.expect("the application is created");
     dcp.create(&of).await.expect("a repeated call finds the objects");
     wait_until(&dcp, &name, |status| status.phase != Phase::Pending).await;

@@ -1,0 +1,122 @@
+//! Drivers of Spark Connect pools.
+
+use std::time::Duration;
+
+use dcp_gateway::application::CONNECT;
+use dcp_gateway::kubernetes::{Kubernetes, Settings};
+use dcp_gateway::{Compute as _, ConnectKey, Phase, SparkApplication};
+use dcp_tests::cluster::{SPARK_IMAGE, TestCluster, objects_as_text, parsed, settings};
+use dcp_tests::connect::probe;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Api;
+use serde_json::json;
+use tonic::Code;
+
+use super::{LONG_TIMEOUT, name, unique, wait_for_end, wait_until, wait_until_gone};
+
+/// Returns the driver of a pool with one executor.
+fn driver(name: &str) -> SparkApplication {
+    let conf = json!({
+        CONNECT: "true",
+        "spark.kubernetes.container.image": SPARK_IMAGE,
+        "spark.kubernetes.container.image.pullPolicy": "Never",
+        "spark.kubernetes.driver.request.cores": "50m",
+        "spark.kubernetes.executor.request.cores": "50m",
+        "spark.driver.memory": "512m",
+        "spark.executor.memory": "512m",
+        "spark.executor.instances": "1",
+    });
+    parsed(json!({
+        "metadata": {"name": name, "namespace": "sales"},
+        "spec": {
+            "runtimeVersions": {"sparkVersion": "4.1.1"},
+            "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
+            "sparkConf": conf,
+        },
+    }))
+}
+
+/// Waits until a server responds, and returns its response.
+async fn response(address: &str, token: Option<&str>) -> Result<(), tonic::Status> {
+    let waiting = async {
+        loop {
+            match probe(address, token).await {
+                Err(status) if status.code() == Code::Unavailable || status.code() == Code::Unknown => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                response => return response,
+            }
+        }
+    };
+    tokio::time::timeout(LONG_TIMEOUT, waiting).await.expect("the server responds")
+}
+
+#[tokio::test]
+async fn a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing() {
+    let cluster = TestCluster::shared().await;
+    let test = unique("connect");
+    cluster.backend(&test).await;
+    let folder = tempfile::tempdir().expect("the temporary folder is writable");
+    let key = ConnectKey::load_or_create(&folder.path().join("key")).expect("the folder is writable");
+    let settings = Settings { connect_key: Some(key.clone()), ..settings(&test) };
+    let client = cluster.client().await;
+    let backend = Kubernetes::new(client.clone(), settings, jiff::Timestamp::now);
+    let name = name(&format!("{test}-1"));
+    let token = key.token(&name);
+    let of = driver(name.as_str());
+    backend.create(&of).await.expect("the application is created");
+    backend.create(&of).await.expect("a repeated call finds the objects");
+    let status = wait_until(&backend, &name, |status| status.phase == Phase::Running).await;
+    assert_eq!(status.addresses.connect, Some(format!("{name}-driver-svc.{test}.svc:15002")));
+
+    // The machine of the tests is the node, and has no name service of the cluster.
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &test);
+    let pod = pods.get(&format!("{name}-driver")).await.expect("the driver exists");
+    let address = format!("{}:15002", pod.status.and_then(|it| it.pod_ip).expect("it runs"));
+    response(&address, Some(token.expose())).await.expect("the token is right");
+    for wrong in [None, Some("0")] {
+        let status = response(&address, wrong).await.expect_err("the token is wrong");
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    }
+    wait_until_executor_runs(&pods).await;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &test);
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &test);
+    let object = format!("{name}-connect");
+    let secret = secrets.get(&object).await.expect("the secret exists").data.expect("it has the token");
+    assert_eq!(secret["token"].0, token.expose().as_bytes());
+    let policy = policies.get(&object).await.expect("the policy exists").spec.expect("it has rules");
+    assert_eq!(policy.ingress.map(|rules| rules.len()), Some(2));
+    let others = objects_as_text(&client, &test).await;
+    assert!(others.contains(name.as_str()) && !others.contains(token.expose()), "{others}");
+    let log = backend.tail(&name, 1 << 20).await.expect("the log can be read");
+    assert!(!String::from_utf8_lossy(&log).contains(token.expose()));
+
+    backend.delete(&name, Duration::from_secs(20)).await.expect("it can be stopped");
+    assert!(wait_for_end(&backend, &name).await.stopped);
+    backend.forget(&name).await.expect("it has ended");
+    wait_until_gone(&pods, &format!("{name}-driver")).await;
+    let gone = async {
+        while secrets.get_opt(&object).await.expect("the API server responds").is_some()
+            || policies.get_opt(&object).await.expect("the API server responds").is_some()
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LONG_TIMEOUT, gone).await.expect("the objects go with the driver");
+}
+
+/// Waits until an executor runs.
+async fn wait_until_executor_runs(pods: &Api<Pod>) {
+    let params = kube::api::ListParams::default().labels("spark-role=executor");
+    let is_running = |pod: &Pod| {
+        let status = pod.status.as_ref();
+        status.and_then(|it| it.phase.as_deref()) == Some("Running")
+    };
+    let waiting = async {
+        while !pods.list(&params).await.expect("the API server responds").items.iter().any(is_running) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(LONG_TIMEOUT, waiting).await.expect("an executor runs");
+}
