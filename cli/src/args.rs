@@ -10,6 +10,7 @@ mod manifests;
 mod run;
 mod secrets;
 mod serve;
+mod sessions;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub(crate) use manifests::*;
 pub(crate) use run::*;
 pub(crate) use secrets::*;
 pub(crate) use serve::*;
+pub(crate) use sessions::*;
 
 const ABOUT: &str = "\
 A data control plane for Spark.
@@ -128,6 +130,12 @@ pub(crate) enum Command {
     /// Print the rows that a job of SQL with `returnResult: true` returned
     #[command(after_help = RESULT)]
     Result(ResultArgs),
+    /// Execute SQL on a driver of a pool: a statement, a file, or a prompt
+    #[command(after_help = SQL)]
+    Sql(SqlArgs),
+    /// Print the address for Spark Connect clients, with a program to begin with
+    #[command(after_help = CONNECT)]
+    Connect(ConnectArgs),
     /// Show the status of continuous jobs
     #[command(after_help = STATUS)]
     Status(Status),

@@ -7,6 +7,7 @@ mod cancel;
 mod clusters;
 mod compile;
 mod completions;
+mod connect;
 mod destroy;
 mod doctor;
 mod drift;
@@ -30,6 +31,7 @@ mod schema;
 mod secrets;
 mod serve;
 mod show;
+mod sql;
 mod status;
 mod supervise;
 mod token;
@@ -61,6 +63,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Logs(args) => logs::run(args, project, console),
         Command::Cancel(args) => cancel::run(args, project, console),
         Command::Result(args) => result::run(args, project, console),
+        Command::Sql(args) => sql::run(args, project, console),
+        Command::Connect(args) => connect::run(args, project, console),
         Command::Status(args) => status::run(args, project, console),
         Command::Pause(args) => request::run(Request::Pause, args, project, console),
         Command::Resume(args) => request::run(Request::Resume, args, project, console),

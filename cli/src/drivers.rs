@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use dcp_connect::proxy::DriverTokens;
 use dcp_connect::session::{Driver, DriverState, PoolKey, Share};
 use dcp_connect::store::Store;
+use dcp_gateway::ConnectKey;
 use dcp_gateway::secrets::SecretValue;
 use dcp_model::drivers as model;
 use dcp_model::drivers::DriverShare;
@@ -50,12 +51,15 @@ impl DriversFile {
         Ok(file)
     }
 
-    /// Returns the tokens of the drivers.
-    pub(crate) fn tokens(&self) -> DriverTokens {
+    /// Returns the tokens of the drivers of the file, and of those of pools, which are derived from the key.
+    pub(crate) fn tokens(&self, key: Option<ConnectKey>) -> DriverTokens {
         let file = self.clone();
         Arc::new(move |id| {
-            let drivers = file.0.read().unwrap_or_else(PoisonError::into_inner);
-            drivers.get(id)?.token.clone()
+            if id.starts_with(PREFIX) {
+                let drivers = file.0.read().unwrap_or_else(PoisonError::into_inner);
+                return drivers.get(id)?.token.clone();
+            }
+            Some(key.as_ref()?.token(&id.parse().ok()?))
         })
     }
 

@@ -22,6 +22,7 @@ mod render;
 mod runs;
 mod select;
 mod service_log;
+mod sessions;
 mod socket;
 mod write;
 

@@ -9,7 +9,7 @@ use dcp_reconciler::apply::Step;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::interrupt;
-use crate::out::Out;
+use crate::out::{Console, Out};
 use crate::render::format_count;
 
 /// Time before a bar is shown.
@@ -194,6 +194,40 @@ pub(crate) fn spinner() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, stderr()).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
+}
+
+/// A spinner with a message that appears after a delay, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Option<tokio::task::JoinHandle<()>>);
+
+impl Waiting {
+    /// Starts it, if progress is shown.
+    pub(crate) fn new(console: &Console, message: &'static str, delay: Duration) -> Self {
+        let show = async move {
+            tokio::time::sleep(delay).await;
+            let spinner = Cleared(spinner());
+            spinner.0.set_message(message);
+            std::future::pending::<()>().await;
+        };
+        Self(console.watched().then(|| tokio::spawn(show)))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// A spinner that leaves no line behind.
+struct Cleared(ProgressBar);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 fn bar(template: &str, length: u64) -> ProgressBar {

@@ -139,6 +139,12 @@ impl<'s> Project<'s> {
         target.runner.as_deref().or(target.server.as_deref())
     }
 
+    /// Returns the address of the proxy for Spark Connect, unless it is the local one.
+    pub fn connect(&self) -> Option<&str> {
+        let target = self.selected_target()?;
+        target.connect.as_deref().or(target.server.as_deref())
+    }
+
     /// Returns the name of the target's provider of secrets, if it is set.
     pub fn secrets(&self) -> Option<&KubernetesName> {
         self.selected_target()?.secrets.as_ref()

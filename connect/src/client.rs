@@ -25,7 +25,7 @@ use messages::{
 };
 
 pub use execution::Batches;
-pub use rows::{Cell, Rows, Schema};
+pub use rows::{ArrowStream, Cell, Column, Rows, Schema};
 
 /// The name of the client, for the driver's web interface.
 const CLIENT: &str = "dcp";

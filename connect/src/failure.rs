@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-const SPARK: &str = "org.apache.spark";
+pub(crate) const SPARK: &str = "org.apache.spark";
 const SQL_EXCEPTION: &str = "org.apache.spark.SparkSQLException";
 const SQL_STATE: &str = "HY000";
 

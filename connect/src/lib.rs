@@ -7,6 +7,7 @@ pub mod client;
 mod directory;
 mod failure;
 pub mod proxy;
+pub mod rest;
 pub mod route;
 pub mod session;
 pub mod store;

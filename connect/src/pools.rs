@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_reconciler::reconcile::lease::{Candidate, LeaseHandle, Log};
+use dcp_reconciler::reconcile::lease::{Acts, Candidate, LeaseHandle, Log};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_runner::api::Runner;
 use dcp_runner::request::Fence;
@@ -61,11 +61,12 @@ impl Pools {
             clock: self.clock,
             log: &self.log,
         };
-        candidate.lead(stop, async |epoch, handle| self.run_term(epoch, handle).await).await;
+        candidate.lead(stop, &self).await;
     }
+}
 
-    /// Keeps pools during one epoch, until it ends or an error occurs.
-    async fn run_term(&self, epoch: u64, handle: LeaseHandle) -> Result<(), String> {
+impl Acts for Pools {
+    async fn act(&self, epoch: u64, handle: LeaseHandle) -> Result<(), String> {
         let fence = Fence { lease: format!("{LEASE_NAME}-{}", self.jobs.id()), epoch };
         let mut declared = DeclaredPools::default();
         let mut memory = Memory::default();

@@ -193,3 +193,31 @@ impl tower_service::Service<Request<Body>> for Proxy {
         called.boxed()
     }
 }
+
+/// The proxy as it is used in this process, by a caller that was identified.
+#[derive(Debug, Clone)]
+pub struct CallerProxy {
+    proxy: Proxy,
+    caller: Caller,
+}
+
+impl CallerProxy {
+    pub fn new(proxy: Proxy, caller: Caller) -> Self {
+        Self { proxy, caller }
+    }
+}
+
+impl tower_service::Service<Request<Body>> for CallerProxy {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.proxy.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(self.caller.clone());
+        self.proxy.call(request)
+    }
+}

@@ -140,6 +140,12 @@ impl Client {
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
+    /// Sets a newer token for the calls of [`channel`](Self::channel), if there is one.
+    pub async fn renew(&self) -> Result<(), CallError> {
+        let Some(renewal) = &self.renewal else { return Ok(()) };
+        self.bearer.set(&renewal.token().await?)
+    }
+
     /// Makes a call. While the service can't be reached, or asks to wait, retries for at most [`Options::retry_for`].
     pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, CallError>
     where
@@ -148,9 +154,7 @@ impl Client {
         let end = Instant::now() + self.retry_for;
         let mut pause = FIRST_BACKOFF;
         loop {
-            if let Some(renewal) = &self.renewal {
-                self.bearer.set(&renewal.token().await?)?;
-            }
+            self.renew().await?;
             // The channel's own deadline ends with the first bytes of a response. This timeout covers the rest.
             let Ok(answer) = timeout(self.deadline, call()).await else {
                 return Err(self.timeout_error());

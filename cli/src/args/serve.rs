@@ -269,6 +269,9 @@ pub(crate) struct ServeConnect {
     /// File of Spark Connect servers that dcp did not start, see docs/connect.md; read again when it changes
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) drivers: Option<PathBuf>,
+    /// File with the key of the tokens of pools' drivers: the one of `dcp serve runner` and `dcp serve gateway`
+    #[arg(long, value_name = "FILE", env = "DCP_CONNECT_KEY", value_hint = ValueHint::FilePath)]
+    pub(crate) connect_key: Option<PathBuf>,
     /// Maximum number of connections, of all addresses together
     #[arg(long, value_name = "NUMBER", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,

@@ -49,7 +49,7 @@ impl ProjectFile {
 /// An environment to which manifests are applied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("dependentRequired" = {"runner": ["server"]}))]
+#[schemars(extend("dependentRequired" = {"runner": ["server"], "connect": ["server"]}))]
 pub struct Target {
     /// Makes this the default target. At most one target can be the default.
     #[serde(default)]
@@ -62,6 +62,10 @@ pub struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7421"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub runner: Option<String>,
+    /// The URL of the proxy for Spark Connect of this target, if it differs from `server`. Both receive the same token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["https://dcp.example.com:7423"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
+    pub connect: Option<String>,
     /// The provider of secrets for jobs on other backends than `kubernetes`, from the file of providers of the Runner.
     /// Default: that of the Runner.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,27 +1,41 @@
 //! Rows of Arrow as text and as JSON.
 
-use std::io::Cursor;
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{Cursor, Write};
 
 use arrow_array::RecordBatch;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_ipc::reader::StreamReader;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_ipc::writer::StreamWriter;
+use arrow_json::WriterBuilder;
+use arrow_json::writer::JsonArray;
+use arrow_schema::{ArrowError, Field, SchemaRef};
+use serde_json::Value;
 
 /// A value as text; none for null.
 pub type Cell = Option<String>;
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    pub name: String,
+    /// The type, in the words of Arrow.
+    pub of: String,
+    pub is_number: bool,
+}
 
 /// The columns of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema(SchemaRef);
 
 impl Schema {
-    /// Returns the names of the columns, their types, and whether each is a number.
-    pub fn columns(&self) -> Vec<(String, String, bool)> {
+    pub fn columns(&self) -> Vec<Column> {
         let fields = self.0.fields().iter();
         fields
             .map(|field| {
                 let of = field.data_type();
-                (field.name().clone(), of.to_string(), of.is_numeric())
+                Column { name: field.name().clone(), of: of.to_string(), is_number: of.is_numeric() }
             })
             .collect()
     }
@@ -80,19 +94,72 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Returns the rows as objects of JSON.
-    pub fn objects(&self) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, String> {
+    /// Returns the rows as values of JSON, in the order of the columns. Names of columns may be the same.
+    pub fn values(&self) -> Result<Vec<Vec<Value>>, String> {
         let failed = |error: &dyn std::fmt::Display| format!("a value can't be written as JSON: {error}");
-        let mut writer = arrow_json::WriterBuilder::new()
-            .with_explicit_nulls(true)
-            .build::<_, arrow_json::writer::JsonArray>(Vec::new());
-        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
-        writer.write_batches(&batches).map_err(|error| failed(&error))?;
-        writer.finish().map_err(|error| failed(&error))?;
-        let text = writer.into_inner();
-        match text.is_empty() {
-            true => Ok(Vec::new()),
-            false => serde_json::from_slice(&text).map_err(|error| failed(&error)),
+        let numbered = self.schema.fields().iter().enumerate();
+        let numbered: Vec<Field> =
+            numbered.map(|(at, field)| field.as_ref().clone().with_name(at.to_string())).collect();
+        let schema = SchemaRef::new(arrow_schema::Schema::new(numbered));
+        let mut rows = Vec::with_capacity(self.len());
+        for batch in &self.batches {
+            // A batch without columns has rows all the same.
+            if batch.num_columns() == 0 {
+                rows.extend((0..batch.num_rows()).map(|_| Vec::new()));
+                continue;
+            }
+            let batch = RecordBatch::try_new(SchemaRef::clone(&schema), batch.columns().to_vec());
+            let batch = batch.map_err(|error| failed(&error))?;
+            let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(Vec::new());
+            writer.write(&batch).map_err(|error| failed(&error))?;
+            writer.finish().map_err(|error| failed(&error))?;
+            let text = writer.into_inner();
+            let objects: Vec<HashMap<String, Value>> = match text.is_empty() {
+                true => Vec::new(),
+                false => serde_json::from_slice(&text).map_err(|error| failed(&error))?,
+            };
+            let value = |object: &mut HashMap<String, Value>, at: usize| {
+                object.remove(&at.to_string()).unwrap_or_default()
+            };
+            let columns = batch.num_columns();
+            rows.extend(objects.into_iter().map(|mut it| (0..columns).map(|at| value(&mut it, at)).collect::<Vec<_>>()));
         }
+        Ok(rows)
+    }
+}
+
+/// Writes batches as one stream of Arrow.
+pub struct ArrowStream<W: Write> {
+    to: Option<W>,
+    writer: Option<StreamWriter<W>>,
+}
+
+impl<W: Write> fmt::Debug for ArrowStream<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ArrowStream")
+    }
+}
+
+impl<W: Write> ArrowStream<W> {
+    pub fn new(to: W) -> Self {
+        Self { to: Some(to), writer: None }
+    }
+
+    pub fn write(&mut self, rows: &Rows) -> Result<(), String> {
+        self.try_write(rows).map_err(|error| format!("the rows can't be written: {error}"))
+    }
+
+    fn try_write(&mut self, rows: &Rows) -> Result<(), ArrowError> {
+        if let Some(to) = self.to.take() {
+            self.writer = Some(StreamWriter::try_new(to, &rows.schema)?);
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        rows.batches.iter().try_for_each(|batch| writer.write(batch))
+    }
+
+    /// Writes the end of the stream.
+    pub fn finish(mut self) -> Result<(), String> {
+        let finished = self.writer.as_mut().map_or(Ok(()), StreamWriter::finish);
+        finished.map_err(|error| format!("the rows can't be written: {error}"))
     }
 }

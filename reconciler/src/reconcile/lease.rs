@@ -26,6 +26,16 @@ pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// Pause after a term that has ended with an error.
 const TERM_PAUSE: Duration = Duration::from_secs(1);
 
+/// Acts while a lease is held.
+pub trait Acts: Sync {
+    /// Acts during one epoch, until it ends or an error occurs.
+    fn act(
+        &self,
+        epoch: u64,
+        handle: LeaseHandle,
+    ) -> impl Future<Output = std::result::Result<(), String>> + Send;
+}
+
 /// A process that competes for a lease, and acts while it holds it.
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
@@ -48,7 +58,7 @@ impl Candidate<'_> {
     pub async fn lead(
         self,
         mut stop: watch::Receiver<bool>,
-        term: impl AsyncFn(u64, LeaseHandle) -> std::result::Result<(), String>,
+        acts: &impl Acts,
     ) {
         let Self { store, name, duration, clock, log } = self;
         let mut lease = Lease::new(store, name, duration, clock);
@@ -72,7 +82,7 @@ impl Candidate<'_> {
                     log(&format!("it acts, by epoch {epoch}"));
                     last = (epoch, None);
                 }
-                let ended = term(epoch, handle.clone()).await.err();
+                let ended = acts.act(epoch, handle.clone()).await.err();
                 // A repeated problem is reported once.
                 if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
                     log(&format!("it begins anew: {why}"));

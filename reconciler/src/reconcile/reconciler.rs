@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::complete;
 use super::declared::read_declared;
 use super::job::{Job, UpTo};
-use super::lease::{Candidate, LEASE_NAME, LeaseHandle, Log};
+use super::lease::{Acts, Candidate, LEASE_NAME, LeaseHandle, Log};
 use super::store::{Key, Store};
 use super::worker::{self, CALLER, Outcome, Worker};
 use super::{Condition, Health, JobState, Requested, RunStatus, observe};
@@ -70,11 +70,12 @@ impl Reconciler {
             clock: self.clock,
             log: &self.log,
         };
-        candidate.lead(stop, async |epoch, handle| self.run_term(epoch, &handle).await).await;
+        candidate.lead(stop, &self).await;
     }
+}
 
-    /// Reconciles jobs during one epoch, until it ends or an error occurs.
-    async fn run_term(&self, epoch: u64, handle: &LeaseHandle) -> StepResult {
+impl Acts for Reconciler {
+    async fn act(&self, epoch: u64, handle: LeaseHandle) -> StepResult {
         let fence = Fence { lease: format!("{LEASE_NAME}-{}", self.store.id()), epoch };
         let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
         let worker = Worker { store, runner, fence, clock: self.clock };

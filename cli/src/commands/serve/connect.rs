@@ -14,21 +14,23 @@ use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 
 pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeConnect { listen, database, policy, drivers, max_connections, served } = args;
+    let ServeConnect { listen, database, policy, drivers, connect_key, max_connections, served } = args;
     let mut options = super::options(served, console);
     options.limits.connections = usize::try_from(*max_connections).unwrap_or(usize::MAX);
     super::block_on(async {
         let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
         let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let store = open_sessions(database).await?;
-        let tokens = match drivers {
+        let key = super::connect_key(connect_key.as_deref())?;
+        let file = match drivers {
             Some(path) => DriversFile::open(path, store.clone(), console).await?,
             None => DriversFile::none(),
         };
-        let proxy = Proxy::start(store.clone(), tokens.tokens(), Timestamp::now).await;
+        let proxy = Proxy::start(store.clone(), file.tokens(key), Timestamp::now).await;
         let proxy = proxy.map_err(|error| Failure::new(error.to_string()))?;
         let services = Services::new(dcp_proto::DESCRIPTORS).with_proxy(proxy.clone());
-        let services = with_database(services, store.clone());
+        let api = dcp_connect::rest::api(proxy.clone()).merge(dcp_identity::rest::api());
+        let services = with_database(services.rest(api.into_router()), store.clone());
         let sockets = Sockets::tcp(*listen, credentials);
         let served = super::host(sockets, services, options, "the proxy for Spark Connect", console).await;
         proxy.flush().await;

@@ -1,0 +1,88 @@
+//! Arguments of the commands for interactive sessions.
+
+use std::path::PathBuf;
+
+use clap::{ValueEnum, ValueHint};
+
+pub(super) const SQL: &str = "\
+Statements run on a driver of a pool (`kind: Pool`), through the proxy for Spark Connect. A session has temporary views and \
+settings of its own, and ends with the command. At the prompt, a statement ends with `;`, Ctrl-C cancels it, and Ctrl-D ends \
+the session.
+
+Examples:
+  dcp sql --domain logistics                                  a prompt
+  dcp sql 'SELECT count(*) FROM lake.orders'
+  dcp sql 'SELECT * FROM lake.orders' --output csv > orders.csv
+  dcp sql --file report.sql --pool large";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SqlArgs {
+    /// Statements, separated by `;` [default: standard input, or a prompt on a terminal]
+    #[arg(value_name = "SQL")]
+    pub(crate) sql: Option<String>,
+    /// File with statements
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) driver: DriverChoice,
+    /// Format of the rows [default: table on a terminal, else json]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<RowFormat>,
+    /// Maximum number of rows of each statement [default: all; 1,000 at the prompt]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
+}
+
+/// The driver of a session.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DriverChoice {
+    /// Domain of the pool [default: the only one whose pools you may use]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    /// Name of the pool [default: any of the domain]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) pool: Option<String>,
+    /// Version of Spark, such as 4.1 [default: any]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) engine: Option<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// URL of the proxy, instead of the target's
+    #[arg(long, value_name = "URL", env = "DCP_CONNECT")]
+    pub(crate) server: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// Columns cut to the width of the terminal
+    Table,
+    /// An array with an object on each line
+    Json,
+    /// A header and a line for each row; a null is empty, an empty text is `""`
+    Csv,
+    /// A stream of Arrow
+    Arrow,
+}
+
+pub(super) const CONNECT: &str = "\
+The address has no token: the program reads it from DCP_TOKEN, so that it is in no file and no history.
+
+Examples:
+  dcp connect --domain logistics --pool small
+  dcp connect --output url";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConnectArgs {
+    #[command(flatten)]
+    pub(crate) driver: DriverChoice,
+    /// Output: the address with a program for `PySpark` and notebooks, or the address alone
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: ConnectFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConnectFormat {
+    Text,
+    Url,
+}

@@ -1,0 +1,94 @@
+//! Sessions of commands at the proxy for Spark Connect.
+
+use std::path::Path;
+use std::time::Duration;
+
+use dcp_connect::client::{Session, Wanted};
+use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options, Service};
+use dcp_workspace::project::Workspace;
+use tonic::{Code, Status};
+
+use crate::args::DriverChoice;
+use crate::failure::Failure;
+use crate::socket;
+
+const SERVICE: Service = Service { name: "proxy for Spark Connect", domain: "dcp.connect.v1" };
+/// Timeout of the beginning of a response. A statement may be analyzed for long before it has one.
+const DEADLINE: Duration = Duration::from_hours(24);
+
+/// A proxy, and the driver that is asked for.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    client: Client,
+    wanted: Wanted,
+}
+
+impl Sessions {
+    /// Connects to the proxy of a choice: its server, that of the target, or the project's `dcp up`.
+    pub(crate) async fn open(project: Option<&Path>, choice: &DriverChoice) -> Result<Self, Failure> {
+        let options = options(project, choice).await?;
+        let options = Options { deadline: DEADLINE, ..options };
+        let client = Client::new(options, SERVICE).map_err(|error| failed(&error))?;
+        let DriverChoice { domain, pool, engine, target: _, server: _ } = choice.clone();
+        Ok(Self { client, wanted: Wanted { domain, pool, engine } })
+    }
+
+    /// Returns a new session. The first statement begins it.
+    pub(crate) async fn session(&self) -> Result<Session<AuthenticatedChannel>, Failure> {
+        self.client.renew().await.map_err(|error| failed(&error))?;
+        Session::new(self.client.channel(), &self.wanted).map_err(Failure::usage)
+    }
+
+    /// Renews the token of a session that lives longer.
+    pub(crate) async fn renew(&self) -> Result<(), Failure> {
+        self.client.renew().await.map_err(|error| failed(&error))
+    }
+
+    /// Returns the name of the prompt.
+    pub(crate) fn name(&self) -> &str {
+        let Wanted { domain, pool, .. } = &self.wanted;
+        domain.as_deref().or(pool.as_deref()).unwrap_or("sql")
+    }
+}
+
+/// Returns the options for the proxy of a choice.
+pub(crate) async fn options(project: Option<&Path>, choice: &DriverChoice) -> Result<Options, Failure> {
+    if let Some(server) = &choice.server {
+        let home = Workspace::find(project, &[]).ok();
+        return crate::control::remote_options(server, home.as_ref().map(|home| home.root.as_path()));
+    }
+    let home = Workspace::find(project, &[])?;
+    let target = home.target(choice.target.as_deref())?;
+    if let Some(server) = target.connect() {
+        return crate::control::remote_options(server, Some(&home.root));
+    }
+    match socket::url(&home.root).await {
+        Some(url) => Ok(Options::new(url, "")),
+        None => Err(Failure::new("no proxy for Spark Connect runs here")
+            .help("start `dcp up`, name a target with a `server`, or give `--server https://HOST:7423`")),
+    }
+}
+
+fn failed(error: &CallError) -> Failure {
+    match error {
+        CallError::Rejected(error) => Failure::new(error.message.clone()),
+        CallError::Invalid(why) | CallError::Denied(why) | CallError::Unavailable(why) => Failure::new(why),
+    }
+}
+
+/// Returns the failure of a statement.
+pub(crate) fn statement_failed(status: &Status) -> Failure {
+    let failure = Failure::new(status.message());
+    match status.code() {
+        Code::Unauthenticated => failure.help("log in with `dcp login`, or give a token in DCP_TOKEN"),
+        Code::PermissionDenied => failure.help("`dcp whoami` shows your roles; choose another `--domain` or `--pool`"),
+        _ => failure,
+    }
+}
+
+/// Returns whether the session is gone, with its driver.
+pub(crate) fn is_lost(status: &Status) -> bool {
+    ["SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND"]
+        .iter()
+        .any(|class| status.message().starts_with(&format!("[INVALID_HANDLE.{class}]")))
+}

@@ -1,0 +1,214 @@
+//! SQL over REST, for queries that are quick enough for one request.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::Response;
+use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Within, json, non_null};
+use dcp_server::{ServiceError, offload};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use utoipa::openapi::OpenApi;
+use utoipa::{OpenApi as _, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::client::{Rows, Session, Wanted};
+use crate::proxy::{CallerProxy, Proxy};
+
+const DEFAULT_ROWS: u64 = 1_000;
+const MAX_ROWS: u64 = 10_000;
+const DEFAULT_TIMEOUT: u64 = 60;
+const MAX_TIMEOUT: u64 = 600;
+/// Maximum size of the rows that one response has, as Arrow.
+const MAX_BYTES: usize = 32 << 20;
+/// Time for ending the session of a request.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone)]
+struct Served(Proxy);
+
+impl Interface for Served {
+    const DOMAIN: &'static str = "dcp.connect.v1";
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(tags((name = "sql", description = "Queries on the drivers of pools")))]
+struct Tags;
+
+/// Returns the interface.
+pub fn api(proxy: Proxy) -> Api {
+    Api::new(routes(), document(), Served(proxy))
+}
+
+/// Returns the part of the document.
+pub fn document() -> OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Served> {
+    OpenApiRouter::with_openapi(Tags::openapi()).routes(routes!(sql))
+}
+
+/// A statement, and the driver that executes it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Query {
+    /// One statement of Spark SQL.
+    #[schema(min_length = 1, example = "SELECT status, count(*) AS orders FROM lake.orders GROUP BY status")]
+    sql: String,
+    /// The domain whose pool executes it. It can be left out if the caller may use the pools of one domain only.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(nullable = false)]
+    domain: Option<String>,
+    /// The name of the pool.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(nullable = false)]
+    pool: Option<String>,
+    /// The version of Spark, such as `4.1`.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(nullable = false)]
+    engine: Option<String>,
+    /// Maximum number of rows of the response.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 10000, default = 1000)]
+    max_rows: Option<Within<1, MAX_ROWS>>,
+    /// Time in seconds after which the query is cancelled.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 600, default = 60)]
+    timeout: Option<Within<1, MAX_TIMEOUT>>,
+}
+
+/// The rows of a result.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Rowset {
+    columns: Vec<Column>,
+    /// The values of each row, in the order of the columns.
+    #[schema(value_type = Vec<Vec<Object>>)]
+    rows: Vec<Vec<Value>>,
+    /// Whether the result has more rows than `maxRows`.
+    truncated: bool,
+}
+
+/// A column of a result.
+#[derive(Debug, Serialize, ToSchema)]
+struct Column {
+    name: String,
+    /// The type, in the words of Arrow.
+    r#type: String,
+}
+
+/// Executes a statement, and returns its rows
+///
+/// Each request has a session of its own, so temporary views and settings are gone after it. While no driver of the pool is free,
+/// one is started: the response is then `UNAVAILABLE`, and a retry succeeds once it is ready. A statement that writes is not safe
+/// to repeat.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sql",
+    request_body = Query,
+    responses(
+        (status = 200, description = "The rows", body = Rowset),
+        (status = 413, description = "The body is larger than 4 MiB, or the rows are larger than 32 MiB", body = ErrorBody),
+        (status = 415, description = "The content type is not JSON", body = ErrorBody),
+        (status = 429, description = "Every driver has its maximum of sessions", body = ErrorBody),
+        CommonErrors
+    ),
+    tag = "sql"
+)]
+async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Result<Response, ServiceError> {
+    let query: Query = body.parse()?;
+    if query.sql.trim().is_empty() {
+        return Err(ServiceError::invalid(Served::DOMAIN, "sql", "`sql` is empty; write one statement"));
+    }
+    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine };
+    let session = Session::new(CallerProxy::new(proxy, call.caller.clone()), &wanted);
+    let session = session.map_err(|why| ServiceError::invalid(Served::DOMAIN, "pool", why))?;
+    call.note(session.id());
+    // The session ends also if the client disconnects.
+    let session = Released(session);
+    let rows = query.max_rows.map_or(DEFAULT_ROWS, |rows| rows.0);
+    let time = Duration::from_secs(query.timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.0));
+    match timeout(time, execute(&session.0, &query.sql, rows)).await {
+        Ok(executed) => executed,
+        Err(_) => {
+            let message = format!("the query took longer than {} s and was cancelled; raise `timeout`", time.as_secs());
+            Err(ServiceError::new(Code::DeadlineExceeded, Served::DOMAIN, "TOO_LATE", message))
+        }
+    }
+}
+
+async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result<Response, ServiceError> {
+    let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
+    let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| failed(&status))?;
+    let (mut parts, mut bytes) = (Vec::new(), 0);
+    while let Some(batch) = batches.next().await.map_err(|status| failed(&status))? {
+        bytes += batch.len();
+        if bytes > MAX_BYTES {
+            let message = format!("the rows have more than {} MiB; select less, or lower `maxRows`", MAX_BYTES >> 20);
+            return Err(ServiceError::new(Code::ResourceExhausted, Served::DOMAIN, "TOO_LARGE", message)
+                .with_http_code(http::StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        parts.push(batch);
+    }
+    let rowset = offload(bytes, move || rowset(&parts, rows)).await;
+    let rowset = rowset.map_err(|why| ServiceError::new(Code::Internal, Served::DOMAIN, "UNREADABLE", why))?;
+    Ok(json(&rowset))
+}
+
+fn rowset(batches: &[bytes::Bytes], max_rows: u64) -> Result<Rowset, String> {
+    let mut rowset = Rowset { columns: Vec::new(), rows: Vec::new(), truncated: false };
+    for batch in batches {
+        let batch = Rows::read(batch)?;
+        if rowset.columns.is_empty() {
+            let columns = batch.schema().columns().into_iter();
+            rowset.columns = columns.map(|column| Column { name: column.name, r#type: column.of }).collect();
+        }
+        rowset.rows.extend(batch.values()?);
+    }
+    let max_rows = usize::try_from(max_rows).unwrap_or(usize::MAX);
+    rowset.truncated = rowset.rows.len() > max_rows;
+    rowset.rows.truncate(max_rows);
+    Ok(rowset)
+}
+
+/// A session that ends when it is dropped.
+struct Released(Session<CallerProxy>);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        let session = self.0.clone();
+        tokio::spawn(async move {
+            // If this fails, the session ends with its idle timeout.
+            let _ = timeout(RELEASE_TIMEOUT, session.release()).await;
+        });
+    }
+}
+
+/// Converts the error of a query. An error of the statement is one of the caller.
+fn failed(status: &Status) -> ServiceError {
+    let info = status.get_details_error_info();
+    let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let of_spark = info.filter(|info| info.domain == crate::failure::SPARK);
+    let state = of_spark.as_ref().and_then(|info| info.metadata.get("sqlState"));
+    let is_internal = state.is_none_or(|state| state.starts_with("XX"));
+    let (code, reason) = match status.code() {
+        Code::Internal | Code::Unknown if !is_internal => (Code::InvalidArgument, "SQL"),
+        Code::PermissionDenied => (Code::PermissionDenied, "DENIED"),
+        Code::InvalidArgument => (Code::InvalidArgument, "INVALID"),
+        Code::ResourceExhausted => (Code::ResourceExhausted, "EXHAUSTED"),
+        Code::Unavailable => (Code::Unavailable, "UNAVAILABLE"),
+        _ => (Code::Internal, "FAILED"),
+    };
+    let mut error = ServiceError::new(code, Served::DOMAIN, reason, status.message());
+    for key in ["errorClass", "sqlState"] {
+        if let Some(value) = of_spark.as_ref().and_then(|info| info.metadata.get(key)) {
+            error = error.with(key, value);
+        }
+    }
+    error.with_retry_after(retry_after)
+}
