@@ -96,8 +96,8 @@ where
     client.unary(request, path, ProstCodec::<Q, A>::default()).await.map(tonic::Response::into_inner)
 }
 
-fn user() -> Option<UserContext> {
-    Some(UserContext { user_id: "tests".to_owned() })
+fn user() -> UserContext {
+    UserContext { user_id: "tests".to_owned() }
 }
 
 /// Releases a session that does not exist, which leaves nothing behind.
@@ -108,7 +108,7 @@ fn user() -> Option<UserContext> {
 /// # Panics
 /// If the address is none.
 pub async fn probe(address: &str, token: Option<&str>) -> Result<(), Status> {
-    let request = ReleaseSessionRequest { session_id: SESSION.to_owned(), user_context: user() };
+    let request = ReleaseSessionRequest { session_id: SESSION.to_owned(), user_context: Some(user()) };
     call::<_, ReleaseSessionResponse>(address, token, "ReleaseSession", request).await.map(drop)
 }
 
@@ -133,7 +133,7 @@ pub async fn settings(
     for operation in operations {
         let request = ConfigRequest {
             session_id: SESSION.to_owned(),
-            user_context: user(),
+            user_context: Some(user()),
             operation: Some(operation),
         };
         let response: ConfigResponse = call(address, token, "Config", request).await?;

@@ -113,6 +113,18 @@ impl Drop for DcpUp {
 }
 
 #[test]
+fn dcp_up_makes_a_private_key_for_pools_once() {
+    let project = Project::new();
+    let up = project.up(&[]);
+    let key = project.sandbox.read(".dcp/connect.key");
+    assert_eq!((key.trim().len(), project.mode(".dcp/connect.key")), (64, 0o600));
+    drop(up);
+    let _up = project.up(&[]);
+    assert_eq!(project.sandbox.read(".dcp/connect.key"), key);
+    assert!(!project.sandbox.read("up.log").contains(key.trim()));
+}
+
+#[test]
 fn commands_reach_dcp_up_by_a_private_socket() {
     let project = Project::new();
     std::fs::create_dir(project.sandbox.join(".dcp")).expect("the folder can be created");

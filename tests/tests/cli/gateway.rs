@@ -1,9 +1,10 @@
 //! A Gateway in a process of its own, and `dcp clusters`. None of these clusters responds; `cluster/gateway.rs` uses a
 //! real one.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -267,4 +268,20 @@ fn arguments_that_contradict_each_other_are_rejected() {
         run(&sandbox, &["serve", "gateway", "--database", "runs.db"]).transcript(),
     ];
     assert_snapshot!(found.join("\n"));
+}
+
+#[test]
+fn connect_key_that_others_can_read_is_rejected() {
+    let sandbox = project();
+    sandbox.write("connect.key", "0a".repeat(32));
+    std::fs::set_permissions(sandbox.join("connect.key"), Permissions::from_mode(0o644))
+        .expect("the file belongs to this user");
+    let gateway = ["serve", "gateway", "--clusters", "clusters.yaml"];
+    for part in [&gateway[..], &["serve", "runner"]] {
+        let args = ["--listen", "127.0.0.1:0", "--database", "runs.db", "--connect-key", "connect.key"];
+        let rejected = run(&sandbox, &[part, &args].concat()).exits_with(1);
+        rejected
+            .prints("the Connect key `connect.key` has the owner")
+            .prints("and the mode 644, and must be");
+    }
 }

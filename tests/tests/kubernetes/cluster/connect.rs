@@ -52,6 +52,15 @@ async fn response(address: &str, token: Option<&str>) -> Result<(), tonic::Statu
     tokio::time::timeout(LONG_TIMEOUT, waiting).await.expect("the server responds")
 }
 
+/// Checks that a server rejects calls without the right token.
+async fn calls_need_a_token(address: &str, token: &str) {
+    response(address, Some(token)).await.expect("the token is right");
+    for wrong in [None, Some("0")] {
+        let status = response(address, wrong).await.expect_err("the token is wrong");
+        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing() {
     let cluster = TestCluster::shared().await;
@@ -74,11 +83,7 @@ async fn a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing(
     let pods: Api<Pod> = Api::namespaced(client.clone(), &test);
     let pod = pods.get(&format!("{name}-driver")).await.expect("the driver exists");
     let address = format!("{}:15002", pod.status.and_then(|it| it.pod_ip).expect("it runs"));
-    response(&address, Some(token.expose())).await.expect("the token is right");
-    for wrong in [None, Some("0")] {
-        let status = response(&address, wrong).await.expect_err("the token is wrong");
-        assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
-    }
+    calls_need_a_token(&address, token.expose()).await;
     wait_until_executor_runs(&pods).await;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &test);
     let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), &test);
@@ -96,9 +101,14 @@ async fn a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing(
     assert!(wait_for_end(&backend, &name).await.stopped);
     backend.forget(&name).await.expect("it has ended");
     wait_until_gone(&pods, &format!("{name}-driver")).await;
+    wait_until_objects_are_gone(&secrets, &policies, &object).await;
+}
+
+/// Waits until the secret and the policy of a driver do not exist any more.
+async fn wait_until_objects_are_gone(secrets: &Api<Secret>, policies: &Api<NetworkPolicy>, name: &str) {
     let gone = async {
-        while secrets.get_opt(&object).await.expect("the API server responds").is_some()
-            || policies.get_opt(&object).await.expect("the API server responds").is_some()
+        while secrets.get_opt(name).await.expect("the API server responds").is_some()
+            || policies.get_opt(name).await.expect("the API server responds").is_some()
         {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
