@@ -99,7 +99,7 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
             ),
             (
                 "schema",
-                Box::new(each(corpus, |_, tree| drop(black_box(schema::check(&schema::MANIFEST, tree))))),
+                Box::new(each(corpus, |_, tree| drop(black_box(schema::check(&schema::CORE_ETL, tree))))),
             ),
             ("decode", Box::new(each(corpus, |_, tree| drop(black_box(tree.root().decode::<Manifest>()))))),
             (

@@ -81,7 +81,9 @@ pub(crate) fn statement_failed(status: &Status) -> Failure {
     let failure = Failure::new(status.message());
     match status.code() {
         Code::Unauthenticated => failure.help("log in with `dcp login`, or give a token in DCP_TOKEN"),
-        Code::PermissionDenied => failure.help("`dcp whoami` shows your roles; choose another `--domain` or `--pool`"),
+        Code::PermissionDenied => {
+            failure.help("`dcp whoami` shows your roles; choose another `--domain` or `--pool`")
+        }
         _ => failure,
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dcp_model::dataset::Dataset;
-use dcp_model::manifest::{API_VERSION, KIND, Manifest};
+use dcp_model::manifest::{API_VERSION, KINDS, Manifest, POOL, PoolManifest};
 use dcp_model::primitive::Primitive;
 
 use crate::check::{self, SqlSource, Subject};
@@ -14,7 +14,7 @@ use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Graph, Node, Places};
 use crate::lower::{self, Lowered};
 use crate::project::{AppliedOverlays, Project};
-use crate::schema;
+use crate::schema::{self, DocumentSchema};
 use crate::source::{FileId, SourceFile, SourceLoader, Sources, Span};
 use crate::yaml::{self, NodeRef, Tree};
 
@@ -194,7 +194,7 @@ impl Compiler<'_> {
         analysis.overlays.extend(&applied_overlays.matched);
         // A reference to an unknown variable is not a value yet, so errors about it are dropped.
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
-        let wrong = schema::check(&schema::MANIFEST, &mut tree);
+        let wrong = schema::check(schema_of(tree.root()), &mut tree);
         found.extend(wrong.into_iter().filter(|it| !it.primary().is_some_and(|at| unknown.contains(&at))));
         check::secrets::add(tree.root(), text, &mut found);
         let root = tree.root();
@@ -308,8 +308,18 @@ fn is_recoverable(code: Code) -> bool {
     matches!(code, Code::UNKNOWN_FIELD | Code::SECRET_LITERAL | Code::DUPLICATE_KEY)
 }
 
+fn is_pool(root: NodeRef<'_>) -> bool {
+    root.get("kind").and_then(NodeRef::scalar) == Some(POOL)
+}
+
+fn schema_of(root: NodeRef<'_>) -> &'static DocumentSchema {
+    if is_pool(root) { &schema::POOL } else { &schema::CORE_ETL }
+}
+
 fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
-    root.decode()
+    let decoded =
+        if is_pool(root) { root.decode::<PoolManifest>().map(Manifest::from) } else { root.decode() };
+    decoded
         .map_err(|error| {
             let at = error.at.unwrap_or_else(|| root.span());
             found.push(Diagnostic::new(Code::MALFORMED, error.message).at(at, ""));
@@ -335,17 +345,18 @@ fn other_document(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
                 .help(format!("begin with `apiVersion: {API_VERSION}`")),
         );
     }
-    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+    for (field, known) in [("apiVersion", &[API_VERSION][..]), ("kind", &KINDS)] {
         let Some(node) = root.get(field) else {
             let message = format!("this has no `{field}`, so it is no manifest of dcp");
+            let lines: Vec<String> = known.iter().map(|value| format!("{field}: {value}")).collect();
             let at = root.members().next().map_or(Span::new(file, 0, 0), |member| member.key_span);
             return Some(
                 Diagnostic::new(Code::UNKNOWN_KIND, message)
                     .at(at, "begins here")
-                    .help(format!("add `{field}: {expected}`")),
+                    .help(format!("add {}", list(lines.iter().map(String::as_str), "or"))),
             );
         };
-        if node.scalar() != Some(expected) {
+        if !node.scalar().is_some_and(|found| known.contains(&found)) {
             let found = node.scalar().unwrap_or_default();
             let message = match node.scalar() {
                 Some(_) => format!(
@@ -355,9 +366,9 @@ fn other_document(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
                 None => format!("`{field}` is {}", node.type_name()),
             };
             let diagnostic = Diagnostic::new(Code::UNKNOWN_KIND, message);
-            return Some(match nearest(found, [expected]) {
+            return Some(match nearest(found, known.iter().copied()) {
                 Some(meant) => diagnostic.at(node.span(), format!("did you mean `{meant}`?")),
-                None => diagnostic.at(node.span(), format!("expected {}", list([expected], "or"))).help("leave files of other tools out of the folders with manifests, or name the right ones in `dcp.yaml`"),
+                None => diagnostic.at(node.span(), format!("expected {}", list(known.iter().copied(), "or"))).help("leave files of other tools out of the folders with manifests, or name the right ones in `dcp.yaml`"),
             });
         }
     }

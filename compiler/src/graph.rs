@@ -77,6 +77,14 @@ impl Node {
         format!("{}/{}", self.domain, self.name)
     }
 
+    /// Describes the kind of job and of run: `sql, schedule`, or `pool`.
+    pub fn description(&self) -> String {
+        match self.run {
+            RunKind::Pool => self.run.to_string(),
+            run => format!("{}, {run}", self.job),
+        }
+    }
+
     /// Returns the domain and the name of the workload's group.
     pub fn group(&self) -> Option<(&str, &str)> {
         Some((&self.domain, &self.member.as_ref()?.group))

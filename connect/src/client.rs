@@ -54,16 +54,30 @@ pub struct Session<T> {
 
 /// A service that a session can call: a channel, or a proxy in this process.
 pub trait Service:
-    GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send> + Send + 'static, Future: Send>
-    + Clone
+    GrpcService<
+        Body,
+        ResponseBody: http_body::Body<
+            Data = Bytes,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+        > + Send
+                          + 'static,
+        Future: Send,
+    > + Clone
     + Send
     + 'static
 {
 }
 
 impl<T> Service for T where
-    T: GrpcService<Body, ResponseBody: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send> + Send + 'static, Future: Send>
-        + Clone
+    T: GrpcService<
+            Body,
+            ResponseBody: http_body::Body<
+                Data = Bytes,
+                Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+            > + Send
+                              + 'static,
+            Future: Send,
+        > + Clone
         + Send
         + 'static
 {
@@ -98,7 +112,8 @@ impl<T: Service> Session<T> {
 
     /// Sets settings of the session.
     pub async fn configure(&self, settings: &[(String, String)]) -> Result<(), Status> {
-        let pair = |(key, value): &(String, String)| KeyValue { key: key.clone(), value: Some(value.clone()) };
+        let pair =
+            |(key, value): &(String, String)| KeyValue { key: key.clone(), value: Some(value.clone()) };
         let set = ConfigSet { pairs: settings.iter().map(pair).collect() };
         let operation = Some(ConfigOperation { set: Some(set) });
         self.unary("Config", &ConfigRequest { session_id: self.id.clone(), operation }).await
@@ -114,7 +129,11 @@ impl<T: Service> Session<T> {
         self.unary("ReleaseSession", &ReleaseSessionRequest { session_id: self.id.clone() }).await
     }
 
-    async fn unary<M: prost::Message + Clone + 'static>(&self, method: &str, message: &M) -> Result<(), Status> {
+    async fn unary<M: prost::Message + Clone + 'static>(
+        &self,
+        method: &str,
+        message: &M,
+    ) -> Result<(), Status> {
         let mut retries = Retries::default();
         loop {
             match self.try_unary(method, message.clone()).await {
@@ -134,7 +153,8 @@ impl<T: Service> Session<T> {
         let client = Grpc::new(self.service.clone()).max_decoding_message_size(MAX_MESSAGE);
         let mut client = client.max_encoding_message_size(MAX_MESSAGE);
         let ready = client.ready().await;
-        ready.map_err(|error| Status::unavailable(format!("the proxy can't be reached: {}", error.into())))?;
+        ready
+            .map_err(|error| Status::unavailable(format!("the proxy can't be reached: {}", error.into())))?;
         Ok(client)
     }
 

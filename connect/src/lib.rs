@@ -6,6 +6,7 @@
 pub mod client;
 mod directory;
 mod failure;
+pub mod pools;
 pub mod proxy;
 pub mod rest;
 pub mod route;

@@ -136,7 +136,8 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     match timeout(time, execute(&session.0, &query.sql, rows)).await {
         Ok(executed) => executed,
         Err(_) => {
-            let message = format!("the query took longer than {} s and was cancelled; raise `timeout`", time.as_secs());
+            let message =
+                format!("the query took longer than {} s and was cancelled; raise `timeout`", time.as_secs());
             Err(ServiceError::new(Code::DeadlineExceeded, Served::DOMAIN, "TOO_LATE", message))
         }
     }
@@ -149,14 +150,16 @@ async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result
     while let Some(batch) = batches.next().await.map_err(|status| failed(&status))? {
         bytes += batch.len();
         if bytes > MAX_BYTES {
-            let message = format!("the rows have more than {} MiB; select less, or lower `maxRows`", MAX_BYTES >> 20);
+            let message =
+                format!("the rows have more than {} MiB; select less, or lower `maxRows`", MAX_BYTES >> 20);
             return Err(ServiceError::new(Code::ResourceExhausted, Served::DOMAIN, "TOO_LARGE", message)
                 .with_http_code(http::StatusCode::PAYLOAD_TOO_LARGE));
         }
         parts.push(batch);
     }
     let rowset = offload(bytes, move || rowset(&parts, rows)).await;
-    let rowset = rowset.map_err(|why| ServiceError::new(Code::Internal, Served::DOMAIN, "UNREADABLE", why))?;
+    let rowset =
+        rowset.map_err(|why| ServiceError::new(Code::Internal, Served::DOMAIN, "UNREADABLE", why))?;
     Ok(json(&rowset))
 }
 

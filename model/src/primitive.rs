@@ -1,4 +1,4 @@
-//! Primitives: the jobs, DAGs and continuous jobs that a manifest is compiled into.
+//! Primitives: the jobs, DAGs, continuous jobs and pools that a manifest is compiled into.
 //!
 //! A primitive is ordered, canonical data with an address and a fingerprint. Primitives with the same meaning are equal
 //! byte by byte.
@@ -19,8 +19,8 @@ pub use secret_references::Secret;
 use crate::dag::Dag;
 use crate::dataset::Dataset;
 use crate::manifest::{
-    Continuous, Dependencies, Duration, Job, KubernetesName, Lifecycle, Metadata, Placement, Pods, Resources,
-    Retry, Service, SparkConf, Timeouts,
+    Continuous, Dependencies, Duration, Job, KubernetesName, Lifecycle, Metadata, Placement, Pods,
+    PoolSettings, Resources, Retry, Service, SparkConf, Timeouts,
 };
 
 /// The kinds of primitive, in the order in which they are applied.
@@ -29,16 +29,18 @@ pub enum Kind {
     CoreEtlJob,
     Orchestrator,
     ContinuousJob,
+    Pool,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 3] = [Kind::CoreEtlJob, Kind::Orchestrator, Kind::ContinuousJob];
+    pub const ALL: [Kind; 4] = [Kind::CoreEtlJob, Kind::Orchestrator, Kind::ContinuousJob, Kind::Pool];
 
     pub fn name(self) -> &'static str {
         match self {
             Kind::CoreEtlJob => "CoreEtlJob",
             Kind::Orchestrator => "Orchestrator",
             Kind::ContinuousJob => "ContinuousJob",
+            Kind::Pool => "Pool",
         }
     }
 }
@@ -130,6 +132,7 @@ pub enum Body {
     CoreEtlJob(Box<CoreEtlJob>),
     Orchestrator(Box<Orchestrator>),
     ContinuousJob(Box<ContinuousJob>),
+    Pool(Box<Pool>),
 }
 
 impl Body {
@@ -138,6 +141,7 @@ impl Body {
             Body::CoreEtlJob(_) => Kind::CoreEtlJob,
             Body::Orchestrator(_) => Kind::Orchestrator,
             Body::ContinuousJob(_) => Kind::ContinuousJob,
+            Body::Pool(_) => Kind::Pool,
         }
     }
 
@@ -147,6 +151,7 @@ impl Body {
             Body::CoreEtlJob(job) => serde_json::to_value(job),
             Body::Orchestrator(orchestrator) => serde_json::to_value(orchestrator),
             Body::ContinuousJob(job) => serde_json::to_value(job),
+            Body::Pool(pool) => serde_json::to_value(pool),
         };
         canonical(&value.expect("primitives have text as keys, and nothing that JSON can't hold"))
     }
@@ -157,6 +162,7 @@ impl Body {
             Kind::CoreEtlJob => Body::CoreEtlJob(serde_json::from_str(text)?),
             Kind::Orchestrator => Body::Orchestrator(serde_json::from_str(text)?),
             Kind::ContinuousJob => Body::ContinuousJob(serde_json::from_str(text)?),
+            Kind::Pool => Body::Pool(serde_json::from_str(text)?),
         })
     }
 }
@@ -279,9 +285,22 @@ impl ContinuousJob {
     }
 }
 
+/// A pool of drivers that serve Spark Connect. Each driver is an execution of the same job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pool {
+    /// The address of the job.
+    pub job: String,
+    pub job_fingerprint: Fingerprint,
+    /// Contains all values, even if they are defaults.
+    #[serde(flatten)]
+    pub settings: PoolSettings,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::Share;
 
     #[test]
     fn fingerprints_round_trip() {
@@ -313,6 +332,23 @@ mod tests {
             );
         }
         assert!(Body::parse(Kind::ContinuousJob, &of(r#""paused":false"#)).is_err());
+    }
+
+    #[test]
+    fn pools_round_trip() {
+        let of = |share: &str| {
+            format!(
+                r#"{{"drivers":{{"max":10,"maxIdle":2,"minIdle":0}},"job":"CoreEtlJob/a/b","jobFingerprint":"{}","recycle":{{"afterAge":"1d","afterSessions":500}},"sessions":{{"idleTimeout":"1h","perDriver":20}},"share":"{share}"}}"#,
+                Fingerprint::of("job").as_str()
+            )
+        };
+        for (name, share) in [("domain", Share::Domain), ("private", Share::Private)] {
+            let body = Body::parse(Kind::Pool, &of(name)).expect("the pool can be read");
+            let Body::Pool(pool) = &body else { panic!("{body:?} is not a pool") };
+            assert_eq!((pool.settings.share, pool.settings.drivers.max_idle()), (share, 2));
+            assert_eq!(body.canonical(), of(name));
+        }
+        assert!(Body::parse(Kind::Pool, &of("public")).is_err());
     }
 
     #[test]

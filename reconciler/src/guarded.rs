@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dcp_compiler::airflow;
-use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator};
+use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 use dcp_server::policy::{Names, Resource, Role};
 use dcp_server::{Act, Caller, Denied, offload};
 use jiff::Timestamp;
@@ -129,6 +129,14 @@ fn domains_run(scope: &Scope, change: &Change) -> Result<BTreeSet<String>> {
             false => Err(invalid(&format!("it is of the domain `{}`", job.metadata.domain))),
         },
         Body::ContinuousJob(continuous) => Ok([of_job(&continuous.job)?].into()),
+        Body::Pool(pool) => {
+            let job = Address { kind: Kind::CoreEtlJob, ..address.clone() }.to_string();
+            match pool.job == job {
+                true => Ok([address.domain.clone()].into()),
+                // Sessions of a domain never run in the namespace of another one.
+                false => Err(invalid(&format!("its job is `{}`, and has to be `{job}`", pool.job))),
+            }
+        }
         Body::Orchestrator(made) => {
             check_dag(scope, address, &made).map_err(|why| invalid(&why))?;
             made.dag.tasks.iter().map(|task| of_job(&task.job)).collect()

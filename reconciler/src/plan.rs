@@ -8,6 +8,7 @@ mod consent;
 mod group;
 mod json_diff;
 mod order;
+mod pool;
 mod reason;
 mod rename;
 mod saved;
@@ -77,9 +78,9 @@ impl Plan {
 pub struct Workload {
     pub domain: String,
     pub name: String,
-    /// `sql`, `pyspark`, `jar` or `stream`; `group` for the DAG of several workloads.
+    /// `sql`, `pyspark`, `jar` or `stream`; `group` for the DAG of several workloads; `pool` for a pool.
     pub job: String,
-    /// `schedule`, `onAssets`, `manual`, `continuous` or `service`; `group` for a task in the DAG of one.
+    /// `schedule`, `onAssets`, `manual`, `continuous` or `service`; `group` for a task in the DAG of one; `pool` for a pool.
     pub run: String,
     /// The most expensive action of its steps.
     pub action: Action,

@@ -142,6 +142,9 @@ pub struct Request {
 const MAX_TOKEN_BYTES: usize = 128;
 /// Maximum length of a name, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 256;
+/// The prefix of the exclusive keys of the drivers of pools.
+pub const POOL_KEY: &str = "pool:";
+
 /// Maximum length of an exclusive key, in bytes.
 pub(crate) const MAX_KEY_BYTES: usize = 1024;
 const MAX_PARAMETERS: usize = 256;

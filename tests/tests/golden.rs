@@ -158,7 +158,18 @@ fn stored_analyses_link_like_fresh_ones() {
             .flat_map(|index| fresh.graph.nodes.iter().filter(move |it| it.at.file.0 as usize == index + 1));
         kinds.extend(nodes.flat_map(|node| [node.job.name(), node.run.name()]));
     }
-    let all = ["continuous", "jar", "manual", "onAssets", "pyspark", "schedule", "service", "sql", "stream"];
+    let all = [
+        "continuous",
+        "jar",
+        "manual",
+        "onAssets",
+        "pool",
+        "pyspark",
+        "schedule",
+        "service",
+        "sql",
+        "stream",
+    ];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
 }
 

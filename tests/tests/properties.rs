@@ -36,13 +36,30 @@ fn manifest() -> impl Strategy<Value = String> {
         )),
     ];
     let text = prop_oneof!["[a-z]{1,12}", "[^\\x00-\\x1f]{1,20}", any::<String>()];
-    ("[a-z][a-z0-9-]{0,20}[a-z]", text, job, run, resources).prop_map(|(name, text, job, run, resources)| {
+    let workload =
+        (job, run).prop_map(|(job, run)| ("CoreETL", format!("  job:\n    {job}\n  run:\n    {run}\n")));
+    let kind = prop_oneof![4 => workload, 1 => pool().prop_map(|spec| ("Pool", spec))];
+    ("[a-z][a-z0-9-]{0,20}[a-z]", text, kind, resources).prop_map(|(name, text, (kind, spec), resources)| {
         let description = serde_json::to_string(&text).expect("text can be written");
         format!(
-            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata:\n  name: {name}\n  domain: d\n  owner: o\n  description: {description}\n\
-             spec:\n  engine: {{version: \"4.1\"}}\n  job:\n    {job}\n  run:\n    {run}\n{resources}"
+            "apiVersion: dcp/v1\nkind: {kind}\nmetadata:\n  name: {name}\n  domain: d\n  owner: o\n  description: {description}\n\
+             spec:\n  engine: {{version: \"4.1\"}}\n{spec}{resources}"
         )
     })
+}
+
+/// Generates the fields that only pools have.
+fn pool() -> impl Strategy<Value = String> {
+    let share = prop_oneof![Just("domain"), Just("private")];
+    (share, 0..5u32, prop::option::of(0..7u32), 4..9u32, 1..9_999u32).prop_map(
+        |(share, min_idle, max_idle, max, seconds)| {
+            let max_idle = max_idle.map(|count| format!("maxIdle: {count}, ")).unwrap_or_default();
+            format!(
+                "  share: {share}\n  drivers: {{minIdle: {min_idle}, {max_idle}max: {max}}}\n  \
+                 sessions: {{idleTimeout: {seconds}s}}\n"
+            )
+        },
+    )
 }
 
 fn one(text: &str) -> Compilation {
@@ -161,7 +178,7 @@ fn explicit_defaults_change_nothing() {
 
 #[test]
 fn golden_primitives_round_trip() {
-    for name in ["quickstart", "everything", "streams"] {
+    for name in ["quickstart", "everything", "streams", "pool"] {
         let text = std::fs::read_to_string(workspace().join(format!("tests/golden/primitives/{name}.yaml")))
             .expect("the case exists");
         let compilation = compile(&split_files(&text), None);
@@ -240,7 +257,7 @@ fn with_annotation(text: &str) -> (String, CoreEtlJob) {
                 job = Some(*it);
             }
             Body::Orchestrator(it) => dag = Some(it.content),
-            Body::ContinuousJob(_) => {}
+            Body::ContinuousJob(_) | Body::Pool(_) => {}
         }
     }
     let (dag, job) = (dag.expect("the manifest has a DAG"), job.expect("the manifest has a job"));

@@ -231,7 +231,7 @@ impl Workspace {
         // Building the validator takes about as long as finding the files of a small project, so both run in
         // parallel.
         let warm_up = || {
-            LazyLock::force(&schema::MANIFEST);
+            LazyLock::force(&schema::CORE_ETL);
         };
         let found;
         let entries = match &known.entries {

@@ -74,7 +74,11 @@ mod tests {
     fn address_is_that_of_spark_connect() {
         for (url, of, expected) in [
             ("https://dcp.example.com", choice(None, None), "sc://dcp.example.com:443/;use_ssl=true"),
-            ("http://127.0.0.1:7420", choice(Some("a"), Some("b")), "sc://localhost:7420/;dcp-domain=a;dcp-pool=b"),
+            (
+                "http://127.0.0.1:7420",
+                choice(Some("a"), Some("b")),
+                "sc://localhost:7420/;dcp-domain=a;dcp-pool=b",
+            ),
         ] {
             assert_eq!(address(url, &of).unwrap(), expected);
         }

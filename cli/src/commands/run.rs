@@ -139,7 +139,7 @@ fn job_of_file(
         match primitive.body {
             Body::CoreEtlJob(job) => jobs.push(*job),
             Body::ContinuousJob(job) => continuous.push(*job),
-            Body::Orchestrator(_) => {}
+            Body::Orchestrator(_) | Body::Pool(_) => {}
         }
     }
     let mut job = only_job(jobs, file, args.select.as_deref())?;

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Secrets, project: Option<&Path>, console: &mut Console)
     }
     let jobs = outcome.compilation.primitives.iter().filter_map(|primitive| match &primitive.body {
         Body::CoreEtlJob(job) => Some(&**job),
-        Body::Orchestrator(_) | Body::ContinuousJob(_) => None,
+        Body::Orchestrator(_) | Body::ContinuousJob(_) | Body::Pool(_) => None,
     });
     let jobs: Vec<&CoreEtlJob> = jobs.collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_connect::pools::Pools;
 use dcp_gateway::ConnectKey;
 use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::sql::Sql;
@@ -112,11 +113,18 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
         let at: Arc<dyn Runner> = Arc::new(remote_runner(runner)?);
         let local_jobs = open_stores(database, Executions::Runner(Arc::clone(&at))).await?;
         if !console.quiet {
-            writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
+            writeln!(
+                console.out,
+                "the reconciler keeps continuous jobs and pools by the Runner at {runner}"
+            )?;
             console.flush()?;
         }
-        let reconciler = new_reconciler(local_jobs, at, Duration::from_secs(u64::from(*lease)));
+        let lease = Duration::from_secs(u64::from(*lease));
+        let sessions = connect::open_sessions(database).await?;
+        let pools = new_pools(&local_jobs, sessions, Arc::clone(&at), lease);
+        let reconciler = new_reconciler(local_jobs, at, lease);
         let (stop, stopping) = watch::channel(false);
+        let keeping = tokio::spawn(pools.run(stopping.clone()));
         let store = reconciler.store.clone();
         let reconciling = tokio::spawn(reconciler.run(stopping));
         let until_stopped = async {
@@ -126,6 +134,7 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
         let served = serve_until_writer_dies(until_stopped, store.writer_died(), WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = reconciling.await;
+        let _ = keeping.await;
         served
     })
 }
@@ -153,6 +162,18 @@ pub(super) fn new_reconciler(local_jobs: LocalJobs, runner: Arc<dyn Runner>, lea
     let LocalJobs { registry, store, .. } = local_jobs;
     let log = Arc::new(|text: &str| service_log::write("the reconciler", text));
     Reconciler { registry, store, runner, lease, clock: Timestamp::now, log }
+}
+
+/// Creates the loop that keeps the drivers of pools, which logs to stderr.
+pub(super) fn new_pools(
+    local_jobs: &LocalJobs,
+    store: dcp_connect::store::Store,
+    runner: Arc<dyn Runner>,
+    lease: Duration,
+) -> Pools {
+    let LocalJobs { registry, store: jobs, .. } = local_jobs.clone();
+    let log = Arc::new(|text: &str| service_log::write("the pool loop", text));
+    Pools { registry, jobs, store, runner, lease, clock: Timestamp::now, log }
 }
 
 /// Opens the store of executions.

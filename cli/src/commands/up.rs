@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_connect::proxy::Proxy;
 use dcp_gateway::ConnectKey;
 use dcp_gateway::service::ClusterSource;
 use dcp_model::policy::Policy;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use super::serve::{self, Sockets, TcpAccess};
 use crate::args;
 use crate::cluster::{self, Choice};
+use crate::drivers::DriversFile;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, WARNING};
 use crate::providers;
@@ -97,10 +99,14 @@ async fn serve(
     let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
     let executions = Executions::Runner(Arc::clone(&runner));
     let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
-    let services = services(local_jobs.clone(), Arc::clone(&runner), in_process_runner.store().clone());
+    let (sessions, proxy) = start_proxy(home).await?;
+    let pools = serve::new_pools(&local_jobs, sessions.clone(), Arc::clone(&runner), LEASE);
+    let runs = in_process_runner.store().clone();
+    let services = services(local_jobs.clone(), Arc::clone(&runner), runs, proxy.clone());
     let services = dcp_gateway::service::add_clusters(services, clusters);
     let reconciler = serve::new_reconciler(local_jobs, runner, LEASE);
     let (stop, stopping) = watch::channel(false);
+    let keeping = tokio::spawn(pools.run(stopping.clone()));
     let reconciling = tokio::spawn(reconciler.run(stopping));
     let served = serve::host(sockets, services, options, "dcp", console);
     let served = serve::serve_until_writer_dies(
@@ -111,11 +117,30 @@ async fn serve(
     let served = serve::serve_until_writer_dies(served, job_store.writer_died(), serve::WRITES_JOBS).await;
     stop.send_replace(true);
     let _ = reconciling.await;
+    let _ = keeping.await;
+    proxy.flush().await;
+    sessions.close().await;
     // If this fails, the next Runner detects the dead one itself.
     let _ = in_process_runner.stop().await;
     in_process_runner.store().close().await;
     registry.close().await;
     served
+}
+
+/// Returns the key of the project's Spark Connect drivers.
+fn connect_key(home: &Workspace) -> Result<ConnectKey, Failure> {
+    let path = home.root.join(FOLDER).join(CONNECT_KEY);
+    ConnectKey::load_or_create(&path).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Starts the proxy for Spark Connect. Returns it with its sessions.
+async fn start_proxy(home: &Workspace) -> Result<(dcp_connect::store::Store, Proxy), Failure> {
+    let failed = |error: dcp_connect::store::Error| Failure::new(error.to_string());
+    let state = home.root.join(FOLDER).join("state.db");
+    let sessions = dcp_connect::store::Store::sqlite(&state).await.map_err(failed)?;
+    let tokens = DriversFile::none().tokens(Some(connect_key(home)?));
+    let proxy = Proxy::start(sessions.clone(), tokens, Timestamp::now).await.map_err(failed)?;
+    Ok((sessions, proxy))
 }
 
 /// Starts the Runner. Returns it with its clusters.
@@ -130,10 +155,7 @@ async fn start_runner(
     let secrets = providers::open(&home.root, secrets.as_deref(), Some(&mut *console))?;
     let clusters = choice.map(|choice| (choice, &mut *console));
     let limits = (queues.limit(), policy);
-    let connect_key = home.root.join(FOLDER).join(CONNECT_KEY);
-    let connect_key =
-        ConnectKey::load_or_create(&connect_key).map_err(|error| Failure::new(error.to_string()))?;
-    let keys = (secrets, Some(connect_key));
+    let keys = (secrets, Some(connect_key(home)?));
     runs::in_process_runner(home, limits, results.as_deref(), keys, clusters).await
 }
 
@@ -153,12 +175,14 @@ async fn introduce(choice: Option<&Choice>, console: &mut Console) -> Result<(),
 }
 
 /// Returns the services of the control plane and of the Runner.
-fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store) -> Services {
+fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store, proxy: Proxy) -> Services {
     let applied = local_jobs.registry.clone();
     let services = Services::new(dcp_proto::DESCRIPTORS);
     let (services, control) = serve::add_control_plane(services, local_jobs);
     let services = dcp_runner::service::add(services, Arc::clone(&runner));
+    let services = services.with_proxy(proxy.clone());
     let api = dcp_runner::rest::api(runner).merge(control).merge(dcp_identity::rest::api());
+    let api = api.merge(dcp_connect::rest::api(proxy));
     let services = services.rest(api.into_router());
     services.ready("database", move || {
         let (applied, runs) = (applied.clone(), runs.clone());

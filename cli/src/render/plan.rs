@@ -59,17 +59,23 @@ fn meaning(workload: &Workload) -> String {
 fn cost(workload: &Workload) -> String {
     let continuous = workload.run == "continuous";
     let service = workload.run == "service";
+    let pool = workload.run == "pool";
+    let other_kind = workload.reasons.iter().any(|reason| reason.field == "kind");
     match workload.action {
         Action::None => "nothing changes".to_owned(),
         Action::Create => match (workload.job.as_str(), workload.run.as_str()) {
             (job, "continuous") => format!("{job}, kept running"),
             (job, "service") => format!("{job}, a service"),
+            (_, "pool") => "a pool of Spark Connect drivers".to_owned(),
             (job, "group") => format!("{job}, in a group"),
             (job, "manual") => format!("{job}, when asked to"),
             (job, "onAssets") => format!("{job}, on assets"),
             (job, _) => format!("{job}, by schedule"),
         },
+        Action::Update if pool && !other_kind => "no driver is replaced".to_owned(),
         Action::Update => "nothing restarts".to_owned(),
+        Action::Redeploy if pool && other_kind => "it is stopped, and becomes a pool".to_owned(),
+        Action::Redeploy if pool => "new sessions get new drivers".to_owned(),
         Action::Redeploy if service => "restarts once".to_owned(),
         Action::Redeploy if !continuous => {
             format!("it is stopped, and started by `{}`", workload.run)
@@ -79,6 +85,7 @@ fn cost(workload: &Workload) -> String {
         Action::Reset => "the checkpoint can't be kept".to_owned(),
         Action::Delete if continuous => "the stream is stopped".to_owned(),
         Action::Delete if service => "the service is stopped".to_owned(),
+        Action::Delete if pool => "all its sessions end".to_owned(),
         Action::Delete if workload.run == "group" => "its task is taken away".to_owned(),
         Action::Delete => "its DAG is taken away".to_owned(),
     }

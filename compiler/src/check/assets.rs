@@ -8,7 +8,7 @@ use crate::graph::{Link, Node};
 
 /// Reports assets that are too long. Airflow could not import the DAG.
 pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
-    if matches!(node.run, RunKind::Continuous | RunKind::Service) {
+    if matches!(node.run, RunKind::Continuous | RunKind::Service | RunKind::Pool) {
         return;
     }
     // Prefixes of names are short, and escapes take three characters for each byte.

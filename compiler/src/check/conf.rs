@@ -1,6 +1,6 @@
 //! Checks of Spark settings that the platform controls, or that have a field in the manifest.
 
-use dcp_model::manifest::{Job, Manifest, Memory, Resources, Sizing, Spec, State};
+use dcp_model::manifest::{Job, Manifest, Memory, Resources, Run, SESSION_TIMEOUT, Sizing, Spec, State};
 
 use super::Subject;
 use super::settings::{self, Suggestion};
@@ -21,7 +21,7 @@ fn spark_setting(subject: &mut Subject<'_>, key: &str, value: &str) {
     let version = &manifest.spec.engine.version;
     let (diagnostic, label) = if !is_spark_key(key) {
         (not_a_spark_key(key), "")
-    } else if let Some(why) = reserved(key) {
+    } else if let Some(why) = reserved(key).or_else(|| reserved_in_pool(manifest, key, value)) {
         let message = format!("`{key}` belongs to the platform");
         (Diagnostic::new(Code::RESERVED_CONF, message).help(why), "can't be set here")
     } else if key.starts_with("spark.sql.adaptive.") && matches!(manifest.spec.job, Job::Stream(_)) {
@@ -133,6 +133,23 @@ pub(crate) fn reserved(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Settings of servers of Spark Connect, by their prefixes, each with a remedy.
+const RESERVED_IN_POOLS: &[(&str, &str)] = &[
+    ("spark.connect.grpc.binding.", "remove it: the backend chooses the address of each driver"),
+    ("spark.connect.authenticate.token", "remove it: the backend gives each driver a token of its own"),
+];
+
+/// The plugin that serves Spark Connect in any driver.
+const CONNECT_PLUGIN: &str = "org.apache.spark.sql.connect.SparkConnectPlugin";
+
+fn reserved_in_pool(manifest: &Manifest, key: &str, value: &str) -> Option<&'static str> {
+    let Run::Pool(_) = manifest.spec.run else { return None };
+    if key == "spark.plugins" && value.contains(CONNECT_PLUGIN) {
+        return Some("remove the plugin: the drivers of a pool serve Spark Connect without it");
+    }
+    RESERVED_IN_POOLS.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, why)| *why)
+}
+
 struct Field {
     path: &'static str,
     /// The value of the field in Spark's notation.
@@ -180,10 +197,13 @@ const FAMILIES: &[(&str, &str)] = &[
 /// Returns the field of the manifest for a setting.
 fn field(key: &str, manifest: &Manifest) -> Option<Field> {
     let spec = &manifest.spec;
-    let compared = resource_field(key, &spec.resources).or_else(|| engine_field(key, spec)).or_else(|| {
-        let Job::Stream(stream) = &spec.job else { return None };
-        state_field(key, &stream.state)
-    });
+    let compared = resource_field(key, &spec.resources)
+        .or_else(|| engine_field(key, spec))
+        .or_else(|| pool_field(key, &spec.run))
+        .or_else(|| {
+            let Job::Stream(stream) = &spec.job else { return None };
+            state_field(key, &stream.state)
+        });
     let (path, value) = compared.or_else(|| {
         let exact = FIELDS.iter().find(|(setting, _)| *setting == key);
         let (_, path) = exact.or_else(|| FAMILIES.iter().find(|(prefix, _)| key.starts_with(prefix)))?;
@@ -238,6 +258,13 @@ fn engine_field(key: &str, spec: &Spec) -> Option<PathAndValue> {
         "spark.kubernetes.container.image" => ("engine.image", text(spec.engine.image.as_ref())),
         _ => return None,
     })
+}
+
+fn pool_field(key: &str, run: &Run) -> Option<PathAndValue> {
+    match run {
+        Run::Pool(_) if key == SESSION_TIMEOUT => Some(("sessions.idleTimeout", None)),
+        _ => None,
+    }
 }
 
 fn state_field(key: &str, state: &State) -> Option<PathAndValue> {

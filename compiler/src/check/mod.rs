@@ -11,6 +11,7 @@ mod job;
 mod lineage;
 mod logging;
 mod pods;
+mod pool;
 mod program;
 mod references;
 mod resources;
@@ -90,6 +91,7 @@ impl Subject<'_> {
         run::check(self);
         resources::check(self);
         pods::check(self);
+        pool::check(self);
         conf::check(self);
         logging::check(self);
     }

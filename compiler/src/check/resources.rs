@@ -198,14 +198,14 @@ fn sizing(subject: &mut Subject<'_>) {
         }
         _ => {}
     }
-    if let (Run::Service(_), Some(Sizing::Auto)) = (&spec.run, spec.resources.sizing) {
-        subject.problem(
-            Code::BAD_SIZING,
-            "`auto` sizing learns from runs that end, and a service does not end",
-            at,
-            "nothing to learn from",
-            "choose `dynamic` or `fixed`",
-        );
+    let message = match spec.run {
+        Run::Service(_) => Some("`auto` sizing learns from runs that end, and a service does not end"),
+        Run::Pool(_) => Some("`auto` sizing learns from earlier runs, and sessions of a pool differ"),
+        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) => None,
+    };
+    if let (Some(message), Some(Sizing::Auto)) = (message, spec.resources.sizing) {
+        let help = "choose `dynamic` or `fixed`";
+        subject.problem(Code::BAD_SIZING, message, at, "nothing to learn from", help);
     }
     scaling(subject, bounded);
 }

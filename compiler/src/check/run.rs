@@ -20,7 +20,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             check_service(subject);
             check_long_running(subject, "service", "a service");
         }
-        Run::OnAssets(_) | Run::Manual(_) => {}
+        Run::OnAssets(_) | Run::Manual(_) | Run::Pool(_) => {}
     }
     checkpoint(subject);
     backoff(subject);

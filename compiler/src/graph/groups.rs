@@ -38,7 +38,7 @@ impl Member {
         match &spec.run {
             Run::Schedule(_) => run.extend(FIELDS.map(|field| place(&["schedule", field]))),
             Run::OnAssets(_) => run.push(place(&["onAssets"])),
-            Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => {}
+            Run::Manual(_) | Run::Continuous(_) | Run::Service(_) | Run::Pool(_) => {}
         }
         let bound = |wanted| matches!(wanted, RunValue::IntervalStart | RunValue::IntervalEnd);
         let parameters = spec.job.parameters().into_iter().flatten();

@@ -43,7 +43,7 @@ impl Node {
                 let at = places.at(&["spec", "run", "continuous", "checkpoint"]);
                 node.checkpoint = Some(checkpoint(continuous.checkpoint.as_str(), at));
             }
-            Run::Schedule(_) | Run::Manual(_) | Run::Service(_) => {}
+            Run::Schedule(_) | Run::Manual(_) | Run::Service(_) | Run::Pool(_) => {}
         }
         match &spec.job {
             Job::Stream(stream) => node.stream(stream, places),

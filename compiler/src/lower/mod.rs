@@ -7,10 +7,11 @@ use std::ops::Range;
 
 use dcp_model::dataset::Dataset;
 use dcp_model::manifest::{
-    Identifier, Job, KubernetesName, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr,
-    Sizing, Source, Stream, TypedParameter,
+    Identifier, Job, KubernetesName, Manifest, Parameter, ParameterType, PoolDrivers, PoolSettings,
+    Resources, Run, SESSION_TIMEOUT, Scalar, ScalarOr, Sizing, Source, SparkConf, Spec, Stream,
+    TypedParameter,
 };
-use dcp_model::primitive::{Body, ContinuousJob, ContinuousRun, CoreEtlJob, Engine, Primitive};
+use dcp_model::primitive::{Body, ContinuousJob, ContinuousRun, CoreEtlJob, Engine, Pool, Primitive};
 
 pub(crate) use orchestrator::{Part, group_dags};
 
@@ -50,6 +51,7 @@ pub(crate) fn lower(input: &Input<'_>) -> Lowered {
     let driver = match &spec.run {
         Run::Continuous(continuous) => continuous_job(ContinuousRun::Continuous(continuous.clone()), &job),
         Run::Service(service) => continuous_job(ContinuousRun::Service { service: service.clone() }, &job),
+        Run::Pool(settings) => pool(settings, &job),
         run @ (Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_)) => {
             let part = Part::of(input, &job);
             if spec.orchestrator.is_some() {
@@ -77,11 +79,11 @@ fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {
         timeouts: spec.timeouts.clone(),
         ttl: spec.ttl,
         placement: spec.placement.clone(),
-        spark: spec.spark.clone(),
+        spark: spark_conf(spec),
         pods: spec.pods.clone(),
         lifecycle: spec.lifecycle.clone(),
         secrets: input.secrets.cloned(),
-        connect: false,
+        connect: matches!(spec.run, Run::Pool(_)),
     }
 }
 
@@ -179,9 +181,31 @@ fn resources(resources: &Resources, run: &Run) -> Resources {
     let sizing = resources.sizing.unwrap_or(match run {
         _ if !bounded => Sizing::Fixed,
         Run::Continuous(_) => Sizing::Auto,
-        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) | Run::Service(_) => Sizing::Dynamic,
+        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) | Run::Service(_) | Run::Pool(_) => {
+            Sizing::Dynamic
+        }
     });
     Resources { sizing: Some(sizing), ..resources.clone() }
+}
+
+/// Returns the settings of Spark. Those of a pool include the timeout of its sessions.
+fn spark_conf(spec: &Spec) -> SparkConf {
+    let mut spark = spec.spark.clone();
+    if let Run::Pool(pool) = &spec.run {
+        let timeout = Scalar::text(format!("{}ms", pool.sessions.idle_timeout.millis()));
+        spark.conf.insert(SESSION_TIMEOUT.to_owned(), timeout);
+    }
+    spark
+}
+
+fn pool(settings: &PoolSettings, job: &Primitive) -> Body {
+    let drivers = &settings.drivers;
+    let drivers = PoolDrivers { max_idle: Some(drivers.max_idle()), ..drivers.clone() };
+    Body::Pool(Box::new(Pool {
+        job: job.address.to_string(),
+        job_fingerprint: job.fingerprint.clone(),
+        settings: PoolSettings { drivers, ..settings.clone() },
+    }))
 }
 
 fn continuous_job(run: ContinuousRun, job: &Primitive) -> Body {

@@ -133,7 +133,7 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
     let first = parts.first().expect("a DAG has tasks");
     let schedule = match run {
         Run::Schedule(schedule) => Some(schedule),
-        Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => None,
+        Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) | Run::Service(_) | Run::Pool(_) => None,
     };
     let start_date = schedule.and_then(|schedule| schedule.start_date.as_ref());
     Dag {
@@ -189,7 +189,7 @@ fn dag_schedule(run: &Run) -> Schedule {
             assets.dedup();
             Schedule::Assets { mode, assets }
         }
-        Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => Schedule::Manual,
+        Run::Manual(_) | Run::Continuous(_) | Run::Service(_) | Run::Pool(_) => Schedule::Manual,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Generates a schema from the model's types, for editors and for dcp's diagnostics.
 
+use dcp_model::manifest::{Manifest, POOL, PoolManifest};
+use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
@@ -7,11 +9,35 @@ use serde_json::{Value, json};
 
 /// Returns the schema of a document.
 pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(Simplify);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    schema.insert("$id".into(), format!("https://dcp.dev/schemas/v1/{id}.json").into());
+    let mut schema = generator().into_root_schema_for::<T>();
+    schema.insert("$id".into(), url(id).into());
     schema.insert("title".into(), title.into());
     schema.to_value()
+}
+
+/// Returns the schema of manifests of all kinds. `kind` selects the type of a document.
+pub(super) fn manifest(id: &str, title: &str) -> Value {
+    let mut generator = generator();
+    let workload = generator.subschema_for::<Manifest>();
+    let pool = generator.subschema_for::<PoolManifest>();
+    json!({
+        "$schema": generator.settings().meta_schema,
+        "$id": url(id),
+        "title": title,
+        "type": "object",
+        "if": {"properties": {"kind": {"const": POOL}}, "required": ["kind"]},
+        "then": pool,
+        "else": workload,
+        "$defs": generator.take_definitions(true),
+    })
+}
+
+fn generator() -> SchemaGenerator {
+    SchemaSettings::draft2020_12().with_transform(Simplify).into_generator()
+}
+
+fn url(id: &str) -> String {
+    format!("https://dcp.dev/schemas/v1/{id}.json")
 }
 
 /// The transformation of all schemas: no unknown fields, no null values, and plain lists for enums.

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use dcp_model::clusters::{self, Clusters};
 use dcp_model::drivers::{self, DriversFile};
-use dcp_model::manifest::{self, Format, Manifest};
+use dcp_model::manifest::{self, Format, Manifest, PoolManifest};
 use dcp_model::policy::{self, PolicyFile};
 use dcp_model::providers::{self, SecretsFile};
 use jsonschema::Validator;
@@ -27,9 +27,17 @@ pub struct DocumentSchema {
     validator: Validator<TreeJson>,
 }
 
-/// The schema of manifests.
+/// The schema of manifests of all kinds.
 pub static MANIFEST: LazyLock<DocumentSchema> =
-    LazyLock::new(|| DocumentSchema::new(generate::document::<Manifest>("manifest", "A manifest of dcp")));
+    LazyLock::new(|| DocumentSchema::new(generate::manifest("manifest", "A manifest of dcp")));
+
+/// The schema of workloads.
+pub static CORE_ETL: LazyLock<DocumentSchema> =
+    LazyLock::new(|| DocumentSchema::new(generate::document::<Manifest>("core-etl", "A workload of dcp")));
+
+/// The schema of pools.
+pub static POOL: LazyLock<DocumentSchema> =
+    LazyLock::new(|| DocumentSchema::new(generate::document::<PoolManifest>("pool", "A pool of dcp")));
 
 /// The schema of `dcp.yaml`.
 pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 24;
 const MANIFEST_INTRO: &str = r#"# The manifest
 
 For people who write manifests: every field. A manifest describes one Spark workload: what runs, when, on what, and
-what it reads and writes.
+what it reads and writes. A manifest of the kind [`Pool`](#pool) describes a [pool](pools.md) of Spark Connect drivers.
 
 ```yaml
 apiVersion: dcp/v1
@@ -90,15 +90,18 @@ const NOTICE: &str =
 /// The order of fields that precede the other fields of their type, because JSON objects have no order.
 const ORDER: &str = "\
     apiVersion kind metadata spec project manifests targets name domain owner version engine job \
-    run resources dependencies inputs outputs retry timeouts ttl placement spark pods lifecycle sql \
+    run resources share drivers sessions recycle dependencies inputs outputs retry timeouts ttl placement spark pods lifecycle sql \
     pyspark jar stream main class args query file sources watermark deduplicate sink outputMode \
     state kafka files table rate console servers topic topics topicPattern path format schema \
     schedule onAssets manual continuous cron asap every timezone trigger checkpoint driver executors cores \
-    memory sizing instances min max initial minMemory maxMemory";
+    memory sizing instances minIdle maxIdle min max initial minMemory maxMemory";
 
 /// Returns the reference of manifests.
 pub fn manifest() -> String {
-    reference(super::MANIFEST.value(), MANIFEST_INTRO)
+    let schema = super::MANIFEST.value();
+    let documents =
+        [("The document", &schema["$defs"]["Manifest"]), ("Pool", &schema["$defs"]["PoolManifest"])];
+    of_documents(schema, &documents, MANIFEST_INTRO)
 }
 
 /// Returns the reference of `dcp.yaml`.
@@ -108,11 +111,24 @@ pub fn project() -> String {
 
 /// Returns the reference of a schema, after an introduction.
 pub fn reference(schema: &Value, intro: &str) -> String {
-    let mut types = Types { root: schema, sections: Vec::new(), places: BTreeMap::new() };
-    types.visit(schema, "", 0);
-    let mut lines = vec![intro.to_owned(), NOTICE.to_owned(), String::new(), "## The document".to_owned()];
-    lines.extend(types.described(schema));
-    lines.extend(types.sections.iter().flat_map(|name| types.section(name)));
+    of_documents(schema, &[("The document", schema)], intro)
+}
+
+/// Returns the reference of several kinds of documents, each with a heading. Types that they share are described once.
+fn of_documents(root: &Value, documents: &[(&str, &Value)], intro: &str) -> String {
+    let mut types = Types { root, sections: Vec::new(), places: BTreeMap::new() };
+    let mut lines = vec![intro.to_owned(), NOTICE.to_owned()];
+    let mut parts = Vec::new();
+    for (heading, schema) in documents {
+        let first = types.sections.len();
+        types.visit(schema, "", 0);
+        parts.push((heading, schema, first..types.sections.len()));
+    }
+    for (heading, schema, sections) in parts {
+        lines.push(format!("\n## {heading}"));
+        lines.extend(types.described(schema));
+        lines.extend(types.sections[sections].iter().flat_map(|name| types.section(name)));
+    }
     lines.push("\n## Values\n\nTexts, numbers and maps that have a form of their own.".to_owned());
     lines.extend(types.places.keys().filter_map(|name| types.value(name)));
     lines.push(String::new());
@@ -149,7 +165,9 @@ impl<'s> Types<'s> {
             if places.is_empty() && is_section(definition) {
                 self.sections.push(name);
             }
-            places.push(place.to_owned());
+            if !places.iter().any(|known| known == place) {
+                places.push(place.to_owned());
+            }
             return self.visit(definition, place, depth + 1);
         }
         for (name, field) in fields(schema) {

@@ -68,7 +68,7 @@ fn files(manifests: &BTreeMap<String, String>) -> Vec<String> {
     let compilation = compiler.link(manifests.keys().enumerate().map(analyze).collect());
     let file = |body| match body {
         Body::Orchestrator(it) => Some(it.content),
-        Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+        Body::CoreEtlJob(_) | Body::ContinuousJob(_) | Body::Pool(_) => None,
     };
     compilation.primitives.into_iter().filter_map(|it| file(it.body)).collect()
 }

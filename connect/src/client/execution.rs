@@ -138,7 +138,8 @@ impl<T: Service> Responses<T> {
         };
         let mut client = self.session.client().await?;
         let codec = ProstCodec::<ExecutePlanRequest, ExecutePlanResponse>::default();
-        let stream = client.server_streaming(self.session.request(request), path("ExecutePlan"), codec).await?;
+        let stream =
+            client.server_streaming(self.session.request(request), path("ExecutePlan"), codec).await?;
         Ok(stream.into_inner())
     }
 
@@ -172,8 +173,5 @@ fn is_unknown(status: &Status) -> bool {
     let class = status.get_details_error_info().and_then(|mut info| info.metadata.remove("errorClass"));
     let class = class.as_deref();
     status.code() == Code::Internal
-        && matches!(
-            class,
-            Some("INVALID_HANDLE.OPERATION_NOT_FOUND" | "INVALID_HANDLE.SESSION_NOT_FOUND")
-        )
+        && matches!(class, Some("INVALID_HANDLE.OPERATION_NOT_FOUND" | "INVALID_HANDLE.SESSION_NOT_FOUND"))
 }

@@ -122,7 +122,11 @@ impl Rows {
                 object.remove(&at.to_string()).unwrap_or_default()
             };
             let columns = batch.num_columns();
-            rows.extend(objects.into_iter().map(|mut it| (0..columns).map(|at| value(&mut it, at)).collect::<Vec<_>>()));
+            rows.extend(
+                objects
+                    .into_iter()
+                    .map(|mut it| (0..columns).map(|at| value(&mut it, at)).collect::<Vec<_>>()),
+            );
         }
         Ok(rows)
     }

@@ -98,5 +98,5 @@ fn size(settings: &manifest::PoolSettings) -> size::Declared {
 }
 
 fn signed(duration: manifest::Duration) -> SignedDuration {
-    SignedDuration::from_secs(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+    SignedDuration::from_secs(i64::try_from(duration.secs()).unwrap_or(i64::MAX))
 }

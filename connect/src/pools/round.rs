@@ -12,9 +12,9 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 
+use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
-use super::Pools;
 use crate::session::{Driver, DriverState, Pool, PoolKey, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
@@ -85,7 +85,7 @@ pub(super) struct Round<'a> {
 /// A member, its execution and its driver.
 struct Observed {
     member: Member,
-    record: Option<Record>,
+    record: Record,
     driver: Option<StoredDriver>,
 }
 
@@ -109,32 +109,33 @@ impl Round<'_> {
         for key in self.declared.pools.keys() {
             stored.entry(key.clone()).or_default();
         }
-        memory.pools.retain(|key, _| stored.contains_key(key));
-        for key in stored.keys() {
-            memory.pools.entry(key.clone()).or_default();
-        }
-        // Both maps have the same keys.
-        let pools = stored.into_iter().zip(memory.pools.values_mut());
-        let done = stream::iter(pools).map(|((key, stored), memory)| async move {
-            let done = self.keep(&key, stored, memory).await;
+        let mut remembered = std::mem::take(&mut memory.pools);
+        let pools = stored.into_iter().map(|(key, stored)| {
+            let memory = remembered.remove(&key).unwrap_or_default();
+            (key, stored, memory)
+        });
+        let pools: Vec<_> = pools.collect();
+        let done = stream::iter(pools).map(|(key, stored, mut memory)| async move {
+            let done = self.keep(&key, stored, &mut memory).await;
             (key, done, memory)
         });
         let mut done = done.buffer_unordered(MAX_PARALLEL);
         let mut is_lost = false;
-        while let Some((key, done, memory)) = done.next().await {
+        while let Some((key, done, mut of_pool)) = done.next().await {
             let problem = match done {
                 Ok(()) => None,
                 Err(Failure::Lost) => {
                     is_lost = true;
-                    continue;
+                    None
                 }
                 Err(Failure::Pool(why)) => Some(why),
             };
             // A repeated problem is reported once.
-            if let Some(why) = problem.as_ref().filter(|_| problem != memory.problem) {
+            if let Some(why) = problem.as_ref().filter(|_| problem != of_pool.problem) {
                 (self.pools.log)(&format!("the pool `{key}` can't be kept: {why}"));
             }
-            memory.problem = problem;
+            of_pool.problem = problem;
+            memory.pools.insert(key, of_pool);
         }
         if is_lost { Err(LOST.to_owned()) } else { Ok(()) }
     }
@@ -251,7 +252,13 @@ impl Round<'_> {
             token: format!("{}:{}", self.fence.lease, member.nonce),
             job: Definition::Applied(reference),
             parameters: BTreeMap::new(),
-            streaming: Some(Streaming { trigger: None, checkpoint: None, state: None, grace, executors: None }),
+            streaming: Some(Streaming {
+                trigger: None,
+                checkpoint: None,
+                state: None,
+                grace,
+                executors: None,
+            }),
             exclusive: Some(format!("pool:{scope}/{domain}/{name}#{}", member.slot)),
             order: None,
             fence: Some(self.fence.clone()),
@@ -312,7 +319,7 @@ impl Round<'_> {
             engine: declared.engine.clone(),
             share: declared.size.share,
             max_sessions: declared.size.sessions_per_driver,
-            started: attempt.started.unwrap_or(attempt.begun),
+            started: attempt.running.unwrap_or(attempt.begun),
         };
         self.pools.store.report(&driver, self.now()).await?;
         if let Some(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN).ok() {

@@ -92,8 +92,7 @@ pub(crate) fn decide(
 
     let all = members.len() as u64;
     let starting = count(&|it| it.state == State::Starting && it.is_current);
-    let is_idle =
-        |it: &&Member| it.state == State::Open && it.live == 0 && !it.is_owned && !is_outdated(it);
+    let is_idle = |it: &&Member| it.state == State::Open && it.live == 0 && !it.is_owned && !is_outdated(it);
     let idle = count(&is_idle);
 
     let wanted = declared.min_idle.saturating_add(drivers_for(declared, demand));
@@ -156,7 +155,15 @@ mod tests {
     }
 
     fn open(slot: u64, live: u64) -> Member {
-        Member { slot, state: State::Open, started: Some(NOW), live, total: live, is_current: true, is_owned: false }
+        Member {
+            slot,
+            state: State::Open,
+            started: Some(NOW),
+            live,
+            total: live,
+            is_current: true,
+            is_owned: false,
+        }
     }
 
     fn decide_at(declared: &Declared, members: &[Member], sessions: u64, now: Timestamp) -> Decision {

@@ -133,6 +133,7 @@ codes! {
     UNUSED_PARAMETER = 74, Warning, "A parameter that nothing uses";
     BAD_PARAMETER = 75, Error, "A parameter whose default does not fit its type";
     NO_CLASS = 76, Warning, "A main class that no jar contains";
+    OLD_POOL_ENGINE = 77, Error, "A pool with an engine that can't serve it";
 
     // Clusters.
     NO_NAMESPACE = 80, Error, "A domain without a namespace";

@@ -8,6 +8,7 @@ mod names;
 mod one_of;
 mod placement;
 mod pods;
+mod pool;
 mod quantity;
 mod resources;
 mod run;
@@ -32,6 +33,10 @@ pub use pods::{
     ContainerResources, Env, EnvFrom, EnvSource, KeyRef, MountedConfigMap, MountedSecret, OnDemandClaim, Pod,
     Pods, PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
 };
+pub use pool::{
+    CONNECT_SERVER, PoolDrivers, PoolManifest, PoolSettings, PoolSpec, Recycle, SESSION_TIMEOUT, Sessions,
+    Share,
+};
 pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
 pub use run::{
@@ -49,8 +54,12 @@ pub use time::{Cron, Date, TimeZone};
 
 /// The only supported `apiVersion`.
 pub const API_VERSION: &str = "dcp/v1";
-/// The only supported `kind`.
-pub const KIND: &str = "CoreETL";
+/// The `kind` of a workload.
+pub const CORE_ETL: &str = "CoreETL";
+/// The `kind` of a pool of Spark Connect drivers.
+pub const POOL: &str = "Pool";
+/// All supported values of `kind`.
+pub const KINDS: [&str; 2] = [CORE_ETL, POOL];
 
 /// Returns all formats of fields of a manifest.
 pub fn formats() -> impl Iterator<Item = &'static Format> {
@@ -81,6 +90,9 @@ pub enum Kind {
     /// A Spark workload.
     #[serde(rename = "CoreETL")]
     CoreEtl,
+    /// A pool, which is read as a [`PoolManifest`].
+    #[serde(skip)]
+    Pool,
 }
 
 /// The identity and the owner of a workload. The domain and the name are its address, which must be unique.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::one_of::exactly_one;
-use super::{Cron, DataRef, Date, Duration, Location, TimeZone};
+use super::{Cron, DataRef, Date, Duration, Location, PoolSettings, TimeZone};
 
 pub use failure::{Cause, Retry, Timeouts};
 
@@ -27,6 +27,9 @@ pub enum Run {
     Continuous(Box<Continuous>),
     /// Runs permanently as a server without a checkpoint. The reconciler restarts it whenever it ends.
     Service(Box<Service>),
+    /// Serves the sessions of a pool, which is read as a [`PoolManifest`](super::PoolManifest).
+    #[serde(skip)]
+    Pool(Box<PoolSettings>),
 }
 
 /// The kinds of runs.
@@ -38,10 +41,11 @@ pub enum RunKind {
     Manual,
     Continuous,
     Service,
+    Pool,
 }
 
 impl RunKind {
-    /// Returns the field of the manifest.
+    /// Returns the field of the manifest, or `pool`.
     pub fn name(self) -> &'static str {
         match self {
             RunKind::Schedule => "schedule",
@@ -49,6 +53,7 @@ impl RunKind {
             RunKind::Manual => "manual",
             RunKind::Continuous => "continuous",
             RunKind::Service => "service",
+            RunKind::Pool => "pool",
         }
     }
 }
@@ -67,6 +72,7 @@ impl Run {
             Run::Manual(_) => RunKind::Manual,
             Run::Continuous(_) => RunKind::Continuous,
             Run::Service(_) => RunKind::Service,
+            Run::Pool(_) => RunKind::Pool,
         }
     }
 }

@@ -70,6 +70,7 @@ impl Lineage {
                 }
                 Body::ContinuousJob(_) => lineage.workloads.entry(name).or_default().is_continuous = true,
                 Body::Orchestrator(orchestrator) => lineage.add_waits(&orchestrator.dag),
+                Body::Pool(_) => {}
             }
         }
         lineage.linked()

@@ -127,6 +127,24 @@ async fn a_dag_is_committed_if_it_is_of_its_scope_and_address_and_dcp_rendered_i
 }
 
 #[tokio::test]
+async fn the_job_of_a_pool_is_the_one_at_its_own_address() {
+    let pool = |job: &str| {
+        let body = serde_json::json!({
+            "job": job, "jobFingerprint": Fingerprint::of("job"), "share": "domain",
+            "drivers": {"minIdle": 1, "max": 10}, "sessions": {"perDriver": 20, "idleTimeout": "1h"},
+            "recycle": {"afterAge": "1d", "afterSessions": 500},
+        });
+        create("Pool/sales/orders", &body.to_string())
+    };
+    for other in ["CoreEtlJob/finance/orders", "CoreEtlJob/sales/invoices", "Orchestrator/sales/orders"] {
+        let why = refused(pool(other)).await.expect("it is refused");
+        assert!(why.contains(&format!("its job is `{other}`, and has to be `{JOB}`")), "{why}");
+    }
+    let own = refused(pool(JOB)).await;
+    assert_eq!(own, None);
+}
+
+#[tokio::test]
 async fn a_body_of_another_kind_is_rejected() {
     let why = refused(create(JOB, "{}")).await.expect("it is refused");
     assert!(why.contains("the body of `CoreEtlJob/sales/orders` is invalid"), "{why}");

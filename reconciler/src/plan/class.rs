@@ -1,4 +1,4 @@
-//! The table of what a change of each field costs a continuous job.
+//! The table of what a change of each field costs a continuous job or a pool.
 //!
 //! A batch workload applies each change with its next run, whatever the field.
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// Changes in place, without a restart.
     InPlace,
-    /// Restarts the job on its checkpoint.
+    /// Restarts the job on its checkpoint. A pool starts new drivers for new sessions.
     Restart,
     /// Restarts the job on its checkpoint, which Spark may reject.
     Unknown,
@@ -33,6 +33,8 @@ pub(super) enum Rule {
     ByStateVersion,
     /// Compares the old and the new query; see `stream`.
     ByQuery,
+    /// Compares the old and the new share level of a pool; see `pool`.
+    ByShare,
     /// Derived from other fields, and shown only if nothing else differs.
     Derived,
     /// Two versions of one address can't differ in it.
@@ -43,8 +45,8 @@ pub(super) enum Rule {
 
 use Class::{InPlace, Reset, Restart, Unknown};
 use Rule::{
-    Always, ByQuery, ByStateVersion, Derived, Identity, NotContinuous, ResetIfStateful, ResetIfStreamed,
-    UnknownIfStateful,
+    Always, ByQuery, ByShare, ByStateVersion, Derived, Identity, NotContinuous, ResetIfStateful,
+    ResetIfStreamed, UnknownIfStateful,
 };
 
 /// Rules, their reasons, and the fields that they apply to: `*` stands for any key or index, a last `**` for everything
@@ -319,8 +321,28 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
     (
         Derived,
         "it names the job that is run",
-        &["run.continuous.job", "run.continuous.jobFingerprint", "run.job", "run.jobFingerprint"],
+        &[
+            "job",
+            "jobFingerprint",
+            "run.continuous.job",
+            "run.continuous.jobFingerprint",
+            "run.job",
+            "run.jobFingerprint",
+        ],
     ),
+    (ByShare, "", &["share"]),
+    (
+        Always(InPlace),
+        "no driver is replaced; idle drivers are started or stopped until the number fits",
+        &["drivers.max", "drivers.maxIdle", "drivers.minIdle"],
+    ),
+    (Always(InPlace), "no driver is replaced; it is a limit for new sessions", &["sessions.perDriver"]),
+    (
+        Always(InPlace),
+        "drivers that are over the limit take no new sessions, and are stopped after their last one",
+        &["recycle.afterAge", "recycle.afterSessions"],
+    ),
+    (Always(Restart), "a driver gets the timeout when it starts", &["sessions.idleTimeout"]),
     (
         NotContinuous,
         "",

@@ -174,7 +174,7 @@ fn orchestrators(
 ) -> (Option<Orchestrator>, Option<Orchestrator>) {
     let orchestrator = |body: &Body| match body {
         Body::Orchestrator(it) => Some(Orchestrator::clone(it)),
-        Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+        Body::CoreEtlJob(_) | Body::ContinuousJob(_) | Body::Pool(_) => None,
     };
     let mut before = of_group.addresses.keys().filter_map(|address| old.get(address));
     let mut after = of_group.addresses.values().filter_map(|(_, new)| Some(&(*new)?.body));

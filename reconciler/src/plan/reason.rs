@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use dcp_model::dag::Dag;
 use dcp_model::dataset::Dataset;
 use dcp_model::manifest::Job;
-use dcp_model::primitive::{ContinuousJob, CoreEtlJob, Orchestrator};
+use dcp_model::primitive::{ContinuousJob, CoreEtlJob, Orchestrator, Pool};
 
 use super::class::{self, Rule};
 use super::json_diff::{Leaf, differing_items, leaves};
 use super::stream::{self, Finding, StreamComparison};
 use super::workload_version::{WorkloadFieldLocator, WorkloadVersion, to_json};
-use super::{Class, Reason, text_diff};
+use super::{Class, Reason, pool, text_diff};
 
 pub(super) fn of_deletion(old: &WorkloadVersion) -> Vec<Reason> {
+    if old.pool.is_some() {
+        return vec![pool::deletion()];
+    }
     let Some(continuous) = &old.continuous else { return Vec::new() };
     let (class, why) = match continuous.continuous() {
         Some(stream) => {
@@ -34,6 +37,14 @@ pub(super) fn of_change(
     locate: &WorkloadFieldLocator<'_>,
 ) -> Vec<Reason> {
     let mut reasons = Reasons { locate, found: Vec::new(), context: CostContext::of(old, new) };
+    if old.pool.is_some() != new.pool.is_some() {
+        // A pool and a workload have nothing in common, except for the name.
+        reasons.add(pool::other_kind(old, new));
+        return reasons.found;
+    }
+    if let (Some(old), Some(new)) = (&old.pool, &new.pool) {
+        reasons.pool(old, new);
+    }
     if let (Some(old), Some(new)) = (&old.job, &new.job) {
         reasons.job(old, new);
     }
@@ -66,8 +77,9 @@ pub(super) fn of_dag(
 /// The facts that decide the cost of a difference.
 #[derive(Debug)]
 struct CostContext {
-    /// Set if the applied workload is not continuous.
+    /// Set if the applied workload is neither continuous nor a pool.
     batch: bool,
+    pool: bool,
     /// Set if the job is paused before and after.
     paused: bool,
     streamed: BTreeSet<String>,
@@ -92,7 +104,8 @@ impl CostContext {
         let is_service =
             |side: &WorkloadVersion| side.continuous.as_ref().is_some_and(|it| it.continuous().is_none());
         Self {
-            batch: old.continuous.is_none(),
+            batch: !old.is_permanent(),
+            pool: old.pool.is_some(),
             paused: old.is_paused() && new.is_paused(),
             streamed: streamed.collect(),
             compared: streams.map(|(old, new)| stream::compare(old, new)),
@@ -103,6 +116,9 @@ impl CostContext {
 
     /// Returns the cost of a difference and the reason, or none if the difference is not shown.
     fn cost_of(&self, path: &[String]) -> Option<(Class, String)> {
+        if self.pool && pool::is_derived(path) {
+            return None;
+        }
         let Some((rule, why)) = class::row(path) else {
             return Some((
                 Class::Unknown,
@@ -124,16 +140,20 @@ impl CostContext {
             Rule::ResetIfStateful | Rule::UnknownIfStateful => (Class::Unknown, why.to_owned()),
             Rule::ByStateVersion => self.program(),
             Rule::NotContinuous => (Class::InPlace, "the next run takes it".to_owned()),
-            Rule::ByQuery | Rule::Derived | Rule::Identity => return None,
+            Rule::ByQuery | Rule::ByShare | Rule::Derived | Rule::Identity => return None,
         };
         Some(self.lower_class(class, why))
     }
 
-    /// Lowers the class of a change: a job that does not run can't restart, and a service can't lose a checkpoint.
+    /// Lowers the class of a change: a job that does not run can't restart, and a service or a pool can't lose a
+    /// checkpoint.
     fn lower_class(&self, class: Class, why: String) -> (Class, String) {
         let (class, why) = match class {
             Class::Unknown | Class::Reset if self.service => {
                 (Class::Restart, "the service restarts with it".to_owned())
+            }
+            Class::Restart | Class::Unknown | Class::Reset if self.pool => {
+                (Class::Restart, pool::REPLACED.to_owned())
             }
             _ => (class, why),
         };
@@ -256,6 +276,16 @@ impl Reasons<'_> {
         let (old, new) = (to_json(old), to_json(new));
         for leaf in leaves(&old, &new) {
             self.leaf(&leaf, above);
+        }
+    }
+
+    fn pool(&mut self, old: &Pool, new: &Pool) {
+        if old.settings.share != new.settings.share {
+            self.add(pool::share(old.settings.share, new.settings.share));
+        }
+        let (old, new) = (to_json(old), to_json(new));
+        for leaf in leaves(&old, &new) {
+            self.leaf(&leaf, &[]);
         }
     }
 
@@ -399,7 +429,7 @@ impl Reasons<'_> {
     /// Adds a finding with its place.
     fn add(&mut self, found: Finding) {
         let Finding { field, what, old, new, class, why } = found;
-        let spec = field.first().is_some_and(|first| first != "metadata");
+        let spec = field.first().is_some_and(|first| !matches!(first.as_str(), "metadata" | "kind"));
         let full: Vec<&str> =
             spec.then_some("spec").into_iter().chain(field.iter().map(String::as_str)).collect();
         let at = (self.locate)(&full);

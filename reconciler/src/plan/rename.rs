@@ -30,14 +30,15 @@ pub(super) fn recognise(planned: &mut [Planned]) {
         let (deleted, from, to) = (*deleted, planned[*deleted].workload.id(), planned[created].workload.id());
         let same_state = planned[deleted].old.checkpoint() == planned[created].new.checkpoint();
         planned[created].workload.renamed = Some(Renamed::From(from));
+        let is_pool = planned[deleted].old.pool.is_some();
         let old = &mut planned[deleted].workload;
         old.renamed = Some(Renamed::To(to));
         let why = match planned[created].new.checkpoint() {
             Some(_) => "the stream is drained, and goes on from its checkpoint under its new name",
             None => "the service is stopped, and is started under its new name",
         };
-        // The stream continues under the new name from the same checkpoint.
-        if same_state && old.consent == Consent::Delete {
+        // The stream continues under the new name from the same checkpoint. The sessions of a pool end.
+        if same_state && !is_pool && old.consent == Consent::Delete {
             old.consent = Consent::NotNeeded;
             for reason in &mut old.reasons {
                 reason.class = Class::Restart;
@@ -60,5 +61,6 @@ fn content(side: &WorkloadVersion) -> String {
     let run = side.run().unwrap_or_default();
     let cron = side.orchestrator.as_ref().map_or(Value::Null, |it| to_json(&it.dag.schedule));
     let checkpoint = side.checkpoint().unwrap_or_default();
-    canonical(&serde_json::json!([job, run, cron, checkpoint]))
+    let pool = side.pool.as_ref().map_or(Value::Null, |it| to_json(&it.settings));
+    canonical(&serde_json::json!([job, run, cron, checkpoint, pool]))
 }

@@ -2,6 +2,7 @@
 
 use dcp_model::manifest::Reset;
 
+use super::pool;
 use super::reason;
 use super::workload_version::{Planned, WorkloadDiff, WorkloadFieldLocator, WorkloadVersion, steps};
 use super::{Class, Consent, Live, Reason, Workload};
@@ -26,7 +27,11 @@ pub(super) fn describe(
     let workload = Workload {
         domain: domain.to_owned(),
         name: name.to_owned(),
-        job: side.job.as_ref().map_or_else(String::new, |job| job.job.kind().to_string()),
+        job: match &side.job {
+            _ if side.pool.is_some() => pool::RUN.to_owned(),
+            Some(job) => job.job.kind().to_string(),
+            None => String::new(),
+        },
         run: side.run().unwrap_or_default().to_owned(),
         action,
         consent: consent(action, &old, &new),
@@ -42,19 +47,22 @@ pub(super) fn describe(
 }
 
 fn action(old: &WorkloadVersion, new: &WorkloadVersion, reasons: &[Reason]) -> Action {
-    let runs = old.continuous.is_some();
-    let stays_continuous = runs && new.continuous.is_some();
+    let runs = old.is_permanent();
+    let stays = is_same_kind(old, new);
     match reasons.iter().map(|reason| reason.class).max() {
         Some(Class::Reset) => Action::Reset,
-        // The stream is drained, and its replacement is not continuous.
-        _ if runs && !stays_continuous => Action::Redeploy,
-        Some(Class::Restart | Class::Unknown)
-            if stays_continuous && !(old.is_paused() && new.is_paused()) =>
-        {
+        // The stream is drained, or the sessions of the pool end.
+        _ if runs && !stays => Action::Redeploy,
+        Some(Class::Restart | Class::Unknown) if stays && !(old.is_paused() && new.is_paused()) => {
             Action::Redeploy
         }
         _ => Action::Update,
     }
+}
+
+/// Returns whether both sides are continuous jobs, or both are pools.
+fn is_same_kind(old: &WorkloadVersion, new: &WorkloadVersion) -> bool {
+    (old.continuous.is_some() && new.continuous.is_some()) || (old.pool.is_some() && new.pool.is_some())
 }
 
 fn consent(action: Action, old: &WorkloadVersion, new: &WorkloadVersion) -> Consent {
@@ -63,9 +71,9 @@ fn consent(action: Action, old: &WorkloadVersion, new: &WorkloadVersion) -> Cons
     match action {
         Action::Delete if prevents_destroy(old) => Consent::Refused,
         Action::Reset if prevents_destroy(new) => Consent::Refused,
-        Action::Delete if old.continuous.is_some() => Consent::Delete,
-        // A workload that is no longer continuous loses its stream.
-        Action::Redeploy if new.continuous.is_none() => Consent::Delete,
+        Action::Delete if old.is_permanent() => Consent::Delete,
+        // The workload loses its stream, or the sessions of the pool.
+        Action::Redeploy if !is_same_kind(old, new) => Consent::Delete,
         Action::Reset => match new.continuous.as_ref().and_then(|it| Some(it.continuous()?.upgrade.reset)) {
             Some(Reset::Allow) => Consent::GivenByManifest,
             Some(Reset::Ask) | None => Consent::Reset,

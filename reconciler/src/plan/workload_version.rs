@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use dcp_model::dag::Schedule;
 use dcp_model::manifest::{Job, Location};
-use dcp_model::primitive::{Address, Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator, Primitive};
+use dcp_model::primitive::{Address, Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator, Pool, Primitive};
 use serde_json::Value;
 
-use super::{SourceLocation, Step, Workload};
+use super::{SourceLocation, Step, Workload, pool};
 use crate::state::{Action, Entry};
 
 /// Finds the place of a workload's field: by domain, name, and the path in the manifest.
@@ -46,7 +46,7 @@ impl WorkloadDiff<'_> {
 pub(super) fn group_dag(body: &Body) -> Option<&Orchestrator> {
     match body {
         Body::Orchestrator(orchestrator) if orchestrator.dag.group => Some(orchestrator),
-        Body::Orchestrator(_) | Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+        Body::Orchestrator(_) | Body::CoreEtlJob(_) | Body::ContinuousJob(_) | Body::Pool(_) => None,
     }
 }
 
@@ -56,6 +56,7 @@ pub(super) struct WorkloadVersion {
     pub(super) job: Option<CoreEtlJob>,
     pub(super) continuous: Option<ContinuousJob>,
     pub(super) orchestrator: Option<Orchestrator>,
+    pub(super) pool: Option<Pool>,
     /// The group whose DAG has the task of the workload.
     pub(super) group: Option<String>,
 }
@@ -68,13 +69,17 @@ impl WorkloadVersion {
                 Body::CoreEtlJob(job) => side.job = Some(*job),
                 Body::ContinuousJob(job) => side.continuous = Some(*job),
                 Body::Orchestrator(orchestrator) => side.orchestrator = Some(*orchestrator),
+                Body::Pool(pool) => side.pool = Some(*pool),
             }
         }
         side
     }
 
-    /// Returns the kind of run in the words of the manifest.
+    /// Returns the kind of run in the words of the manifest, or `pool`.
     pub(super) fn run(&self) -> Option<&'static str> {
+        if self.pool.is_some() {
+            return Some(pool::RUN);
+        }
         match (&self.continuous, &self.orchestrator) {
             (Some(job), _) => Some(job.kind()),
             (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
@@ -88,6 +93,11 @@ impl WorkloadVersion {
 
     pub(super) fn exists(&self) -> bool {
         self.job.is_some() || self.run().is_some()
+    }
+
+    /// Returns whether something of it runs permanently.
+    pub(super) fn is_permanent(&self) -> bool {
+        self.continuous.is_some() || self.pool.is_some()
     }
 
     /// Returns whether it is a paused continuous job.

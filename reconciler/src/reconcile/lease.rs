@@ -55,11 +55,7 @@ impl fmt::Debug for Candidate<'_> {
 
 impl Candidate<'_> {
     /// Runs terms until `stop`, each while the lease is held. A term begins anew if it has ended.
-    pub async fn lead(
-        self,
-        mut stop: watch::Receiver<bool>,
-        acts: &impl Acts,
-    ) {
+    pub async fn lead(self, mut stop: watch::Receiver<bool>, acts: &impl Acts) {
         let Self { store, name, duration, clock, log } = self;
         let mut lease = Lease::new(store, name, duration, clock);
         let handle = lease.handle();

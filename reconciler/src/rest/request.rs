@@ -45,7 +45,7 @@ impl ScopeName {
 #[serde(try_from = "String")]
 #[schema(
     as = Address, value_type = String, example = "ContinuousJob/logistics/clicks",
-    pattern = "^(CoreEtlJob|Orchestrator|ContinuousJob)/[a-z]([a-z0-9-]{0,48}[a-z0-9])?/[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
+    pattern = "^(CoreEtlJob|Orchestrator|ContinuousJob|Pool)/[a-z]([a-z0-9-]{0,48}[a-z0-9])?/[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
 )]
 pub(super) struct AddressName(pub(super) Address);
 

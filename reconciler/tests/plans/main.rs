@@ -4,6 +4,7 @@
 
 mod groups;
 mod manifests;
+mod pools;
 mod programs;
 mod streams;
 

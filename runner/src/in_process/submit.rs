@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::SparkApplication;
-use dcp_model::manifest;
+use dcp_model::manifest::{self, Metadata};
 use dcp_model::primitive::CoreEtlJob;
 use dcp_server::offload;
 use dcp_server::policy::Quota;
@@ -18,7 +18,7 @@ use crate::execution::{Execution, Id, Policy};
 use crate::lower::{self, lower};
 use crate::machine::{Event, apply_event};
 use crate::parameters;
-use crate::request::{CanonicalJob, Definition, Reference, Request, Submit};
+use crate::request::{CanonicalJob, Definition, POOL_KEY, Reference, Request, Submit};
 use crate::store::NewExecution;
 
 /// Time for which a check by a backend stays valid. It is short, because the backend's answer may change.
@@ -121,6 +121,7 @@ impl Inner {
             }
         };
         let job = canonical.job();
+        reject_pool(job, submit)?;
         let now = self.now();
         let policy = Policy::of(job, submit.streaming.as_ref());
         let mut execution =
@@ -225,6 +226,19 @@ impl Inner {
         self.applied_jobs.put(pinned, Arc::clone(&canonical), canonical.text().len());
         Ok(canonical)
     }
+}
+
+/// Rejects a run of a pool's job that is not a driver of the pool: nothing would route sessions to it.
+fn reject_pool(job: &CoreEtlJob, submit: &Submit) -> Result<()> {
+    let is_driver = submit.exclusive.as_ref().is_some_and(|key| key.starts_with(POOL_KEY));
+    if !job.connect || is_driver {
+        return Ok(());
+    }
+    let Metadata { domain, name, .. } = &job.metadata;
+    Err(Error::NotNow(format!(
+        "`{domain}/{name}` is a pool, whose drivers are started by its reconciler: to run queries in it, use `dcp sql`, \
+         or a Spark Connect client with the URL of `dcp connect`"
+    )))
 }
 
 /// Returns the error of a submit whose application the backend rejects.

@@ -27,6 +27,7 @@ mod plan_document;
 mod control_plane;
 mod permissions;
 mod policy;
+mod pools;
 mod run;
 mod secrets;
 mod serve;

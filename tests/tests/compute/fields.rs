@@ -20,7 +20,7 @@ use crate::spark::POLICY;
 
 /// Returns the paths of all fields of a manifest; those in `spec` lack that prefix.
 fn fields() -> BTreeSet<String> {
-    let text = dcp_compiler::schema::MANIFEST.text();
+    let text = dcp_compiler::schema::CORE_ETL.text();
     let schema: Value = serde_json::from_str(text.as_str()).expect("the schema is JSON");
     let mut found = BTreeSet::new();
     walk(&schema, &schema, "", &[], &mut found);

@@ -9,7 +9,7 @@ pub(super) fn write(view: &View<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  rankdir=LR;")?;
     writeln!(out, "  node [fontname=\"Helvetica\"];")?;
     for (at, node) in view.nodes.iter().enumerate() {
-        let label = format!("{}\n{}, {}", node.address(), node.job, node.run);
+        let label = format!("{}\n{}", node.address(), node.description());
         writeln!(out, "  w{at} [shape=box, style=rounded, label={}];", quoted(&label))?;
     }
     for (at, (dataset, ends)) in view.datasets.iter().enumerate() {

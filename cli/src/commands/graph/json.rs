@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use dcp_compiler::graph::{Link, Node};
 use dcp_compiler::source::Sources;
 use dcp_model::dataset::Dataset;
+use dcp_model::manifest::RunKind;
 use serde::Serialize;
 
 use super::View;
@@ -67,7 +68,7 @@ fn workload<'a>(node: &'a Node, sources: &'a Sources) -> Workload<'a> {
     let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint, member, shared: _ } = node;
     Workload {
         address: node.address(),
-        job: job.name(),
+        job: if *run == RunKind::Pool { run.name() } else { job.name() },
         run: run.name(),
         group: member.as_ref().map(|member| member.group.as_str()),
         path: &sources.get(at.file).path,

@@ -8,7 +8,7 @@ use super::{View, reads};
 pub(super) fn write(view: &View<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "flowchart LR")?;
     for (at, node) in view.nodes.iter().enumerate() {
-        let (name, kind) = (escaped(&node.address()), format!("{}, {}", node.job, node.run));
+        let (name, kind) = (escaped(&node.address()), node.description());
         writeln!(out, "  w{at}[\"{name}<br/>{kind}\"]")?;
     }
     for (at, dataset) in view.datasets.keys().enumerate() {

@@ -24,7 +24,7 @@ pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Re
 
 fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> io::Result<()> {
     let group = node.member.as_ref().map(|member| format!(", group {}", member.group)).unwrap_or_default();
-    let kind = look.paint(DIM, format_args!("{}, {}{group}", node.job, node.run));
+    let kind = look.paint(DIM, format_args!("{}{group}", node.description()));
     writeln!(out, "{}  {kind}", look.paint(BOLD, sanitize(&node.address())))?;
     let mut lines: Vec<(&str, &Dataset, String)> = Vec::new();
     for link in &node.reads {

@@ -108,7 +108,8 @@ async fn write_json(source: &mut Source, to: &mut (impl Write + Send)) -> Result
         let names = match &names {
             Some(names) => names,
             None => {
-                let found: Vec<String> = rows.schema().columns().into_iter().map(|column| column.name).collect();
+                let found: Vec<String> =
+                    rows.schema().columns().into_iter().map(|column| column.name).collect();
                 require_distinct(&found)?;
                 if found.is_empty() {
                     return Ok(());
@@ -135,8 +136,10 @@ fn require_distinct(names: &[String]) -> Result<(), Failure> {
     let mut sorted: Vec<&String> = names.iter().collect();
     sorted.sort();
     match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(Failure::new(format!("two columns have the name `{}`, which an object can't have", pair[0]))
-            .help("name one of them with `AS`, or use `--output csv`")),
+        Some(pair) => {
+            Err(Failure::new(format!("two columns have the name `{}`, which an object can't have", pair[0]))
+                .help("name one of them with `AS`, or use `--output csv`"))
+        }
         None => Ok(()),
     }
 }

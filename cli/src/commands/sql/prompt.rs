@@ -35,7 +35,8 @@ pub(super) async fn run(
             let line = lines.readline(&prompt);
             (lines, line)
         });
-        let (returned, line) = read.await.map_err(|error| Failure::new(format!("the terminal can't be read: {error}")))?;
+        let (returned, line) =
+            read.await.map_err(|error| Failure::new(format!("the terminal can't be read: {error}")))?;
         lines = returned;
         match line {
             Ok(line) => pending.push_str(&line),

@@ -23,7 +23,7 @@ pub(crate) fn headline(plan: &Plan) -> String {
         let domain = if many { "" } else { workload.domain.as_str() };
         let name = match workload.action {
             Action::Reset => "RESET",
-            Action::Delete if matches!(workload.run.as_str(), "continuous" | "service") => "DELETE",
+            Action::Delete if matches!(workload.run.as_str(), "continuous" | "service" | "pool") => "DELETE",
             other => other.name(),
         };
         let counts = domains.entry(domain).or_default();

@@ -1,0 +1,82 @@
+//! Pools on the command line: from the manifest to what is applied.
+
+use crate::harness::{CommandOutput, Sandbox};
+
+const MANIFEST: &str = "\
+apiVersion: dcp/v1
+kind: Pool
+metadata: {name: small, domain: logistics, owner: data@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  drivers: {minIdle: 1, max: 10}
+";
+
+struct Project(Sandbox);
+
+impl Project {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.write("dcp.yaml", "project: shop\nmanifests: [small.yaml]\n").write("small.yaml", MANIFEST);
+        Self(sandbox)
+    }
+
+    fn applied() -> Self {
+        let project = Self::new();
+        project.0.run(&["apply", "--auto-approve"]).exits_with(0);
+        project
+    }
+
+    fn edited(from: &str, to: &str) -> Self {
+        let project = Self::applied();
+        project.0.edit("small.yaml", from, to);
+        project
+    }
+
+    fn plan(&self) -> CommandOutput {
+        self.0.run(&["plan"]).exits_with(0)
+    }
+}
+
+#[test]
+fn manifests_of_pools_are_counted_and_shown_in_the_graph() {
+    let project = Project::new();
+    project.0.run(&["validate"]).exits_with(0).prints("1 manifest is valid");
+    project.0.run(&["graph"]).exits_with(0).prints("logistics/small").prints("pool");
+    project.0.run(&["fmt", "--check"]).exits_with(0);
+    project.plan().prints("a pool of Spark Connect drivers");
+}
+
+#[test]
+fn plan_shows_the_cost_of_a_change() {
+    let project = Project::edited("minIdle: 1", "minIdle: 2");
+    project.plan().prints("logistics/small  UPDATE   no driver is replaced").prints("drivers.minIdle");
+    let project = Project::edited("\"4.1\"", "\"4.2\"");
+    project.plan().prints("logistics/small  REDEPLOY new sessions get new drivers");
+}
+
+#[test]
+fn deletion_of_a_pool_needs_consent() {
+    let project = Project::applied();
+    project.0.run(&["destroy", "--auto-approve"]).exits_with(1).prints("all its sessions end");
+    project.0.run(&["destroy", "--auto-approve", "--allow-delete", "logistics/small"]).exits_with(0);
+    project.0.run(&["show", "logistics/small"]).exits_with(0).prints("Pool/logistics/small is not applied");
+}
+
+#[test]
+fn applied_pool_is_shown_and_is_not_a_continuous_job() {
+    let project = Project::applied();
+    let shown = project.0.run(&["show", "Pool/logistics/small"]).exits_with(0);
+    shown.prints("\"maxIdle\": 2").prints("\"job\": \"CoreEtlJob/logistics/small\"");
+    assert!(!project.0.run(&["status"]).transcript().contains("logistics/small"));
+    project.0.run(&["drift"]).exits_with(0);
+    project.0.run(&["history"]).exits_with(0).prints("1 create");
+}
+
+#[test]
+fn run_of_a_pool_is_rejected_with_the_commands_for_sessions() {
+    let project = Project::applied();
+    for what in ["logistics/small", "small.yaml"] {
+        let refused = project.0.run(&["run", what]).exits_with(1);
+        refused.prints("`logistics/small` is a pool").prints("`dcp sql`").prints("`dcp connect`");
+    }
+}
