@@ -1,7 +1,8 @@
 """Measures proxies for Spark Connect in front of one real server: HAProxy, nginx and dcp, against no proxy.
 
 DCP_BENCH_CONNECT is the address of dcp's proxy, and DCP_BENCH_SERVER that of the driver behind it, both with a token in
-DCP_BENCH_TOKEN if they want one. Without them, the part starts a server, and leaves dcp out.
+DCP_BENCH_TOKEN if they want one. DCP_BENCH_PID is the process of dcp's proxy, for its memory. Without them, the part starts a
+server, and leaves dcp out.
 """
 
 import contextlib
@@ -26,7 +27,9 @@ SERVER, CLIENT = "4.1.1", "4.1.3"
 SETTINGS = ["--conf", "spark.connect.execute.reattachable.senderMaxStreamDuration=2m"]
 SECONDS = 60
 MIB = 400
+SESSIONS = 1000
 DIRECT, DCP = "direct", "dcp"
+KINDS = {"select": "`SELECT 1`, encoded before", "config": "`Config`, encoded before", "pyspark": "`SELECT 1` by PySpark"}
 PROXIES = {
     "haproxy-tcp.cfg": "HAProxy, TCP",
     "haproxy-http2.cfg": "HAProxy, HTTP/2",
@@ -42,18 +45,22 @@ def measure(dcp: Path, bench: Path, count: int) -> list:
     with contextlib.ExitStack() as stack:
         direct = os.environ.get("DCP_BENCH_SERVER") or stack.enter_context(Server(SERVER, *SETTINGS)).url
         targets = {DIRECT: direct}
+        processes = {}
         for template, title in PROXIES.items():
-            targets[title] = stack.enter_context(proxy(template, direct))
+            targets[title], processes[title] = stack.enter_context(proxy(template, direct))
         if own := os.environ.get("DCP_BENCH_CONNECT"):
             targets[DCP] = own
+        if process := os.environ.get("DCP_BENCH_PID"):
+            processes[DCP] = int(process)
         times = load("latency", SECONDS // 10 if quick else SECONDS, targets)
         results = load("throughput", MIB // 10 if quick else MIB, targets)
-    return rows(times, results)
+        memory = {name: memory_of_sessions(targets[name], process) for name, process in processes.items()}
+    return rows(times, results, memory)
 
 
 @contextlib.contextmanager
 def proxy(template: str, direct: str):
-    """Runs HAProxy or nginx in front of a server, and yields its address."""
+    """Runs HAProxy or nginx in front of a server, and yields its address and process id."""
     root = Path(check_output([ROOT / "scripts" / "connect-proxies"]).strip())
     address, _, parameters = direct.removeprefix("sc://").partition("/")
     port = free_port()
@@ -70,7 +77,7 @@ def proxy(template: str, direct: str):
         )
         try:
             wait_for_port(process, port)
-            yield f"sc://127.0.0.1:{port}/{parameters}"
+            yield f"sc://127.0.0.1:{port}/{parameters}", process.pid
         finally:
             process.terminate()
             process.wait(20)
@@ -88,17 +95,39 @@ def wait_for_port(process: subprocess.Popen, port: int) -> None:
 
 
 def load(kind: str, size: int, targets: dict) -> dict:
+    return json.loads(check_output([*load_command(kind, size), *(f"{name}={url}" for name, url in targets.items())]))
+
+
+def load_command(kind: str, size: int) -> list:
     script = Path(__file__).with_name("connect_load.py")
-    command = [client(CLIENT), "-B", "-W", "ignore", script, kind, size, *(f"{name}={url}" for name, url in targets.items())]
-    return json.loads(check_output(command))
+    return [client(CLIENT), "-B", "-W", "ignore", str(script), kind, str(size)]
 
 
-def rows(times: dict, results: dict) -> list:
+def memory_of_sessions(url: str, process: int) -> tuple[float, float]:
+    """Returns the MiB of a proxy before and with many idle sessions, each with a connection of its own."""
+    before = resident(process)
+    command = [*load_command("sessions", SESSIONS), url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sessions:
+        if not sessions.stdout.readline():
+            raise SystemExit(f"bench/run: the sessions at {url} could not be opened; see the error above")
+        after = resident(process)
+        sessions.stdin.close()
+    return before, after
+
+
+def resident(process: int) -> float:
+    """Returns the resident memory of a process and its children in MiB."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    lines = [line for pid in [process, *children] for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def rows(times: dict, results: dict, memory: dict) -> list:
     """Returns the rows that compare each proxy with the direct way."""
     table = []
-    for kind, title in (("raw", "`SELECT 1`, encoded before, {} times"), ("pyspark", "`SELECT 1` by PySpark, {} times")):
+    for kind, title in KINDS.items():
         for name, values in times.get(kind, {}).items():
-            what = f"{title.format(len(values))}: {name}"
+            what = f"{title}, {len(values)} times: {name}"
             table.append((what, NO_GOAL, latency(values, times[kind][DIRECT], name == DIRECT), True))
     direct = statistics.median(results["rates"][DIRECT])
     for name, rates in results["rates"].items():
@@ -106,6 +135,10 @@ def rows(times: dict, results: dict) -> list:
         ratio = "" if name == DIRECT else f": {rate / direct:.2f}×"
         what = f"a result of {results['size'] / 1e6:.0f} MB: {name}"
         table.append((what, NO_GOAL, f"{rate / 1e6:.0f} MB/s{ratio}", True))
+    for name, (before, after) in memory.items():
+        what = f"memory of {SESSIONS} idle sessions: {name}"
+        value = f"{after - before:.1f} MiB, {(after - before) * 1024 / SESSIONS:.1f} KiB each; {after:.1f} MiB in all"
+        table.append((what, NO_GOAL, value, True))
     return table
 
 

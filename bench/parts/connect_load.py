@@ -1,11 +1,11 @@
 """Puts load on addresses of Spark Connect. Runs with the Python of a client; prints one line of JSON.
 
-    python connect_load.py latency SECONDS NAME=URL...      trivial queries, one after the other, at the addresses in turn
+    python connect_load.py latency SECONDS NAME=URL...      small calls, one after the other, at the addresses in turn
     python connect_load.py throughput MIB NAME=URL...       a large result from each address in turn
     python connect_load.py sessions COUNT URL               sessions with a connection each, open until standard input ends
 
 The calls are those of the protocol, with requests that are encoded before: PySpark's own work for a query takes longer than
-a proxy's, and would hide it. `latency` also measures PySpark.
+a proxy's, and would hide it. `latency` also measures PySpark, and calls of Config, which take a server the least time.
 """
 
 import json
@@ -20,6 +20,7 @@ from pyspark.sql.connect.session import SparkSession
 
 SERVICE = "/spark.connect.SparkConnectService/"
 WARM_UP = 100
+MAX_CALLS = 2000
 REPETITIONS = 5
 COLUMN = 4000
 """Bytes of each row of a large result."""
@@ -39,6 +40,7 @@ class Target:
         self.session_id = str(uuid.uuid4())
         # Responses stay bytes: decoding them is the client's work.
         self._execute = self.channel.unary_stream(SERVICE + "ExecutePlan")
+        self._config = self.channel.unary_unary(SERVICE + "Config")
 
     def request(self, sql: str) -> bytes:
         request = base_pb2.ExecutePlanRequest(session_id=self.session_id)
@@ -50,11 +52,14 @@ class Target:
         """Executes a query to its end, and returns the size of its responses."""
         return sum(len(response) for response in self._execute(request, metadata=self.metadata))
 
-    def config(self) -> None:
+    def config_request(self) -> bytes:
         request = base_pb2.ConfigRequest(session_id=self.session_id)
         request.user_context.user_id = "bench"
         request.operation.get_option.keys.append("spark.sql.ansi.enabled")
-        self.channel.unary_unary(SERVICE + "Config")(request.SerializeToString(), metadata=self.metadata)
+        return request.SerializeToString()
+
+    def config(self, request: bytes) -> None:
+        self._config(request, metadata=self.metadata)
 
 
 def in_turn(calls: dict, seconds: float, count: int) -> dict:
@@ -74,19 +79,27 @@ def in_turn(calls: dict, seconds: float, count: int) -> dict:
 
 
 def latency(seconds: str, *targets: str) -> dict:
-    def raw(target: Target):
+    def select(url: str):
+        target = Target(url)
         request = target.request("SELECT 1")
         return lambda: target.execute(request)
+
+    def config(url: str):
+        target = Target(url)
+        request = target.config_request()
+        return lambda: target.config(request)
 
     def pyspark(url: str):
         spark = SparkSession.builder.remote(url).create()
         return lambda: spark.sql("SELECT 1").collect()
 
     urls = dict(target.split("=", 1) for target in targets)
-    found = {"raw": in_turn({name: raw(Target(url)) for name, url in urls.items()}, float(seconds), 2000)}
-    if not TOKEN:
-        found["pyspark"] = in_turn({name: pyspark(url) for name, url in urls.items()}, float(seconds), 300)
-    return found
+    # PySpark sends no token without TLS.
+    kinds = {"select": select, "config": config} | ({} if TOKEN else {"pyspark": pyspark})
+    return {
+        kind: in_turn({name: make(url) for name, url in urls.items()}, float(seconds), MAX_CALLS)
+        for kind, make in kinds.items()
+    }
 
 
 def throughput(mib: str, *targets: str) -> dict:
@@ -107,15 +120,17 @@ def throughput(mib: str, *targets: str) -> dict:
     return {"size": size, "rates": rates}
 
 
-def sessions(count: str, url: str) -> dict:
+def sessions(count: str, url: str) -> dict | None:
     targets = [Target(url) for _ in range(int(count))]
     begun = time.perf_counter()
     for target in targets:
-        target.config()
+        target.config(target.config_request())
     print(json.dumps({"sessions": len(targets), "seconds": time.perf_counter() - begun}), flush=True)
     sys.stdin.read()
-    return {}
+    return None
 
 
 if __name__ == "__main__":
-    print(json.dumps({"latency": latency, "throughput": throughput, "sessions": sessions}[sys.argv[1]](*sys.argv[2:])))
+    found = {"latency": latency, "throughput": throughput, "sessions": sessions}[sys.argv[1]](*sys.argv[2:])
+    if found:
+        print(json.dumps(found))
