@@ -93,6 +93,7 @@ class UnittestReader(unittest.TestCase):
                 "FAIL: test_b (m.C.test_b)\nERROR: setUpClass (m.D)\nRan 2 tests in 0.1s\n\nFAILED (failures=1, errors=1)",
                 (0, 2, 0, ["failed: test_b (m.C.test_b)", "failed: setUpClass (m.D)"]),
             ),
+            ("Ran 3 tests in 0.1s\n\nFAILED (errors=1)\nRan 2 tests in 0.1s\n\nOK", (4, 1, 0, [])),
         ]:
             with self.subTest(text=text):
                 self.assertEqual(counted(run_tests.Unittest(), text), expected)

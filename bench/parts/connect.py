@@ -1,0 +1,163 @@
+"""Measures proxies for Spark Connect in front of one real server: HAProxy, nginx and dcp, against no proxy.
+
+DCP_BENCH_CONNECT is the address of dcp's proxy, and DCP_BENCH_SERVER that of the driver behind it, both with a token in
+DCP_BENCH_TOKEN if they want one. DCP_BENCH_PID is the process of dcp's proxy, for its memory. Without them, the part starts a
+server, and leaves dcp out.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from string import Template
+
+from .common import NO_GOAL, ROOT, check_output, log
+
+sys.path.insert(0, str(ROOT / "connect" / "tests" / "python"))
+
+from server import Server, client, free_port  # noqa: E402
+
+SERVER, CLIENT = "4.1.1", "4.1.3"
+SETTINGS = ["--conf", "spark.connect.execute.reattachable.senderMaxStreamDuration=2m"]
+SECONDS = 60
+MIB = 400
+SESSIONS = 1000
+DIRECT, DCP = "direct", "dcp"
+KINDS = {"select": "`SELECT 1`, encoded before", "config": "`Config`, encoded before", "pyspark": "`SELECT 1` by PySpark"}
+PROXIES = {
+    "haproxy-tcp.cfg": "HAProxy, TCP",
+    "haproxy-http2.cfg": "HAProxy, HTTP/2",
+    "nginx-tcp.conf": "nginx, TCP",
+    "nginx-grpc.conf": "nginx, gRPC",
+}
+
+
+def measure(dcp: Path, bench: Path, count: int) -> list:
+    """Measures this part, and returns the rows of its table."""
+    log("measuring proxies for Spark Connect (some minutes) …")
+    quick = count < 10_000
+    with contextlib.ExitStack() as stack:
+        direct = os.environ.get("DCP_BENCH_SERVER") or stack.enter_context(Server(SERVER, *SETTINGS)).url
+        targets = {DIRECT: direct}
+        processes = {}
+        for template, title in PROXIES.items():
+            targets[title], processes[title] = stack.enter_context(proxy(template, direct))
+        if own := os.environ.get("DCP_BENCH_CONNECT"):
+            targets[DCP] = own
+        if process := os.environ.get("DCP_BENCH_PID"):
+            processes[DCP] = int(process)
+        times = load("latency", SECONDS // 10 if quick else SECONDS, targets)
+        results = load("throughput", MIB // 10 if quick else MIB, targets)
+        memory = {name: memory_of_sessions(targets[name], process) for name, process in processes.items()}
+    return rows(times, results, memory)
+
+
+@contextlib.contextmanager
+def proxy(template: str, direct: str):
+    """Runs HAProxy or nginx in front of a server, and yields its address and process id."""
+    root = Path(check_output([ROOT / "scripts" / "connect-proxies"]).strip())
+    address, _, parameters = direct.removeprefix("sc://").partition("/")
+    port = free_port()
+    values = {"PORT": port, "SERVER_PORT": address.rpartition(":")[2], "ROOT": root}
+    program = template.partition("-")[0]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / template
+        path.write_text(Template((ROOT / "bench" / "connect" / template).read_text()).substitute(values))
+        arguments = {"haproxy": ["-f", path], "nginx": ["-p", folder, "-c", path, "-e", "stderr"]}[program]
+        libraries = f"{root}/usr/lib/x86_64-linux-gnu:{root}/usr/lib/aarch64-linux-gnu"
+        process = subprocess.Popen(
+            [root / "usr" / "sbin" / program, *arguments],
+            env={**os.environ, "LD_LIBRARY_PATH": libraries}, stdout=sys.stderr, stderr=sys.stderr,
+        )
+        try:
+            wait_for_port(process, port)
+            yield f"sc://127.0.0.1:{port}/{parameters}", process.pid
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def wait_for_port(process: subprocess.Popen, port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with socket.socket() as it:
+            if it.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"bench/run: `{process.args[0]}` does not listen on port {port}; see the error above")
+        time.sleep(0.05)
+
+
+def load(kind: str, size: int, targets: dict) -> dict:
+    return json.loads(check_output([*load_command(kind, size), *(f"{name}={url}" for name, url in targets.items())]))
+
+
+def load_command(kind: str, size: int) -> list:
+    script = Path(__file__).with_name("connect_load.py")
+    return [client(CLIENT), "-B", "-W", "ignore", str(script), kind, str(size)]
+
+
+def memory_of_sessions(url: str, process: int) -> tuple[float, float]:
+    """Returns the MiB of a proxy before and with many idle sessions, each with a connection of its own."""
+    before = resident(process)
+    command = [*load_command("sessions", SESSIONS), url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sessions:
+        if not sessions.stdout.readline():
+            raise SystemExit(f"bench/run: the sessions at {url} could not be opened; see the error above")
+        after = resident(process)
+        sessions.stdin.close()
+    return before, after
+
+
+def resident(process: int) -> float:
+    """Returns the resident memory of a process and its children in MiB."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    lines = [line for pid in [process, *children] for line in Path(f"/proc/{pid}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+def rows(times: dict, results: dict, memory: dict) -> list:
+    """Returns the rows that compare each proxy with the direct way."""
+    table = []
+    for kind, title in KINDS.items():
+        for name, values in times.get(kind, {}).items():
+            what = f"{title}, {len(values)} times: {name}"
+            table.append((what, NO_GOAL, latency(values, times[kind][DIRECT], name == DIRECT), True))
+    direct = statistics.median(results["rates"][DIRECT])
+    for name, rates in results["rates"].items():
+        rate = statistics.median(rates)
+        ratio = "" if name == DIRECT else f": {rate / direct:.2f}×"
+        what = f"a result of {results['size'] / 1e6:.0f} MB: {name}"
+        table.append((what, NO_GOAL, f"{rate / 1e6:.0f} MB/s{ratio}", True))
+    for name, (before, after) in memory.items():
+        what = f"memory of {SESSIONS} idle sessions: {name}"
+        value = f"{after - before:.1f} MiB, {(after - before) * 1024 / SESSIONS:.1f} KiB each; {after:.1f} MiB in all"
+        table.append((what, NO_GOAL, value, True))
+    return table
+
+
+def latency(values: list, direct: list, is_direct: bool) -> str:
+    median, p99 = statistics.median(values), percentile(values, 99)
+    text = f"median {millis(median)}, p99 {millis(p99)}"
+    if is_direct:
+        return text
+    # The two calls of a round follow each other, so that the speed of the machine is the same for both.
+    added = statistics.median(value - other for value, other in zip(values, direct))
+    return (
+        f"{text}: {median / statistics.median(direct):.2f}× and {p99 / percentile(direct, 99):.2f}×, "
+        f"{added * 1e6:.0f} µs more within a round"
+    )
+
+
+def percentile(values: list, percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def millis(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms"
