@@ -136,6 +136,9 @@ pub(crate) enum Command {
     /// Print the address for Spark Connect clients, with a program to begin with
     #[command(after_help = CONNECT)]
     Connect(ConnectArgs),
+    /// List the pools of Spark Connect drivers, or the sessions on them
+    #[command(after_help = POOLS)]
+    Pools(PoolsArgs),
     /// Show the status of continuous jobs
     #[command(after_help = STATUS)]
     Status(Status),

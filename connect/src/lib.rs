@@ -6,10 +6,15 @@
 pub mod client;
 mod directory;
 mod failure;
+mod overview;
 pub mod pools;
 pub mod proxy;
+pub mod remote;
 pub mod rest;
 pub mod route;
+pub mod service;
 pub mod session;
 pub mod store;
 mod wire;
+
+pub use overview::{DriverCounts, PoolStatus, SessionStatus};

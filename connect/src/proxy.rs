@@ -99,6 +99,10 @@ impl Proxy {
         Ok(Self(inner))
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// Stores the use of sessions since the last time, as when the proxy ends.
     pub async fn flush(&self) {
         self.0.maintain().await;

@@ -180,7 +180,7 @@ fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store, proxy: 
     let services = Services::new(dcp_proto::DESCRIPTORS);
     let (services, control) = serve::add_control_plane(services, local_jobs);
     let services = dcp_runner::service::add(services, Arc::clone(&runner));
-    let services = services.with_proxy(proxy.clone());
+    let services = dcp_connect::service::add(services.with_proxy(proxy.clone()), proxy.clone());
     let api = dcp_runner::rest::api(runner).merge(control).merge(dcp_identity::rest::api());
     let api = api.merge(dcp_connect::rest::api(proxy));
     let services = services.rest(api.into_router());
