@@ -88,10 +88,3 @@ pub(crate) fn statement_failed(status: &Status) -> Failure {
         _ => failure,
     }
 }
-
-/// Returns whether the session is gone, with its driver.
-pub(crate) fn is_lost(status: &Status) -> bool {
-    ["SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND"]
-        .iter()
-        .any(|class| status.message().starts_with(&format!("[INVALID_HANDLE.{class}]")))
-}

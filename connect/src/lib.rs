@@ -12,9 +12,11 @@ pub mod proxy;
 pub mod remote;
 pub mod rest;
 pub mod route;
+pub mod sandboxes;
 pub mod service;
 pub mod session;
 pub mod store;
 mod wire;
 
+pub use failure::is_lost;
 pub use overview::{DriverCounts, PoolStatus, SessionStatus};

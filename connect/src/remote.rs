@@ -1,5 +1,7 @@
 //! A client of the protocol `dcp.connect.v1`.
 
+mod sandboxes;
+
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::connect_client::ConnectClient;
 use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options, Service};

@@ -236,9 +236,9 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
 
 async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result<Response, ServiceError> {
     let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
-    let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| failed(&status))?;
+    let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| statement_failed(&status))?;
     let (mut parts, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = batches.next().await.map_err(|status| failed(&status))? {
+    while let Some(batch) = batches.next().await.map_err(|status| statement_failed(&status))? {
         bytes += batch.len();
         if bytes > MAX_BYTES {
             let message =
@@ -284,7 +284,7 @@ impl Drop for Released {
 }
 
 /// Converts the error of a query. An error of the statement is one of the caller.
-fn failed(status: &Status) -> ServiceError {
+pub(crate) fn statement_failed(status: &Status) -> ServiceError {
     let info = status.get_details_error_info();
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let of_spark = info.filter(|info| info.domain == crate::failure::SPARK);

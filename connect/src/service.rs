@@ -1,21 +1,26 @@
 //! The protocol `dcp.connect.v1`, which the proxy serves beside Spark Connect.
 
+mod sandboxes;
+
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::connect_server::{Connect, ConnectServer};
+use dcp_proto::connect::v1::sandboxes_server::SandboxesServer;
 use dcp_server::{CallNotes, Caller, Services};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use crate::overview::{DriverCounts, Overview, PoolStatus, SessionStatus};
 use crate::proxy::Proxy;
+use sandboxes::SandboxesService;
 
 /// Requests have names only.
 const MAX_REQUEST_BYTES: usize = 16 << 10;
 
 /// Adds the protocol.
 pub fn add(services: Services, proxy: Proxy) -> Services {
+    let sandboxes = SandboxesServer::new(SandboxesService(proxy.clone()));
     let connect = ConnectServer::new(ConnectService(proxy)).max_decoding_message_size(MAX_REQUEST_BYTES);
-    services.with(connect)
+    services.with(connect).with(sandboxes.max_decoding_message_size(MAX_REQUEST_BYTES))
 }
 
 #[derive(Debug)]
@@ -48,13 +53,13 @@ impl Connect for ConnectService {
     }
 }
 
-/// Notes the domain of a request for the log. Returns none if it is empty.
-fn noted<'a, T>(request: &Request<T>, domain: &'a str) -> Option<&'a str> {
-    let domain = Some(domain).filter(|domain| !domain.is_empty())?;
+/// Notes the subject of a request for the log. Returns none if it is empty.
+fn noted<'a, T>(request: &Request<T>, subject: &'a str) -> Option<&'a str> {
+    let subject = Some(subject).filter(|subject| !subject.is_empty())?;
     if let Some(notes) = request.extensions().get::<CallNotes>() {
-        notes.subject(domain);
+        notes.subject(subject);
     }
-    Some(domain)
+    Some(subject)
 }
 
 fn pool(pool: PoolStatus) -> proto::Pool {

@@ -7,6 +7,7 @@
 
 pub(crate) mod members;
 mod rows;
+pub(crate) mod sandboxes;
 
 use std::path::Path;
 

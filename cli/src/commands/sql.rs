@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::sql;
 use dcp_connect::client::Session;
+use dcp_connect::is_lost;
 use dcp_server::client::AuthenticatedChannel;
 use dcp_workspace::files;
 
@@ -17,7 +18,7 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::progress;
-use crate::sessions::{Sessions, is_lost, statement_failed};
+use crate::sessions::{Sessions, statement_failed};
 
 /// Maximum size of a script.
 const MAX_SCRIPT: u64 = 64 << 20;

@@ -27,6 +27,7 @@ mod scan;
 mod script;
 mod select;
 mod tokens;
+mod uses;
 mod walk;
 
 #[cfg(test)]
@@ -39,6 +40,8 @@ pub use facts::{
     Level, Operand, Parameter, Pivot, QueryShape, Relation, SetOperation, Side, StatementFacts,
     StatementKind, TableRef, Text, UnsupportedForm, WindowKind,
 };
+
+pub use uses::{Statement as StatementUses, TableUse, Unsupported, uses};
 
 use sqlparser::ast::Statement;
 use sqlparser::parser::{Parser, ParserError};

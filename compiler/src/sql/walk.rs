@@ -12,6 +12,7 @@ use super::children::{self, Child};
 use super::facts::{EventWindow, Form, Level, QueryShape, TableRef, Text, UnsupportedForm, WindowKind};
 use super::layout::Layout;
 use super::tokens::span_range;
+use super::uses::TableUse;
 use super::{Detail, functions, names};
 
 /// The definitions of a script so far, and the facts.
@@ -40,6 +41,8 @@ pub(super) struct Walk {
     pub(super) executed: bool,
     /// The qualifiers of columns in the enclosing `LATERAL` subquery, if there is one. In lower case.
     pub(super) lateral_qualifiers: Option<HashSet<String>>,
+    /// All uses of tables, if they are requested.
+    pub(super) uses: Option<Vec<TableUse>>,
 }
 
 /// Maximum number of recorded relations. Views of views, and joins of joins, could otherwise grow exponentially.
@@ -120,6 +123,7 @@ impl Walk {
             lateral_qualifiers: None,
             unsupported_forms: Vec::new(),
             executed: false,
+            uses: None,
         }
     }
 

@@ -57,9 +57,21 @@ const IN_MEMORY: &str = "it ends by itself, and costs the memory of all that it 
 /// The reason why calls of the Gateway have no REST calls.
 const FOR_RUNNERS: &str = "only Runners call a Gateway, and people call a Runner";
 
+/// The reason why calls about sandboxes have no REST calls.
+const SANDBOXES: &str = "people use a sandbox by `dcp sandbox`, whose sessions speak Spark Connect";
+
 const RPCS: &[(&str, Rest, Limit, Subject)] = &[
     ("dcp.connect.v1.Connect/ListPools", Rest::At(&["GET /api/v1/pool"]), Calls, First),
     ("dcp.connect.v1.Connect/ListSessions", Rest::At(&["GET /api/v1/session"]), Calls, First),
+    ("dcp.connect.v1.Sandboxes/CreateSandbox", Rest::No(SANDBOXES), Calls, First),
+    ("dcp.connect.v1.Sandboxes/DeleteSandbox", Rest::No(SANDBOXES), Calls, First),
+    (
+        "dcp.connect.v1.Sandboxes/ListSandboxes",
+        Rest::No(SANDBOXES),
+        Calls,
+        Other("it is about the caller's sandboxes in all domains"),
+    ),
+    ("dcp.connect.v1.Sandboxes/OpenSandbox", Rest::No(SANDBOXES), Calls, First),
     ("dcp.control.v1.Assets/Complete", Rest::At(&["POST /api/v1/asset"]), Calls, First),
     (
         "dcp.control.v1.Assets/Completed",
