@@ -34,7 +34,6 @@ use crate::client::Wanted;
 use crate::directory::Directory;
 use crate::failure::{Handle, invalid_handle};
 use crate::route;
-use crate::sandboxes::remove_expired;
 use crate::session::PoolKey;
 use crate::store::Store;
 use crate::wire::frame::{self, Frames};
@@ -49,8 +48,7 @@ use upstream::Upstreams;
 pub(crate) const ROLE: Role = Role::Developer;
 /// Interval at which the use of sessions is stored.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(20);
-/// Interval at which sandboxes that have expired are removed.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Interval at which drivers that start are probed.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -87,14 +85,6 @@ impl Proxy {
         let (sessions, upstreams) = (Sessions::new(), Upstreams::default());
         let inner = Arc::new(Inner { store, directory, tokens, sessions, upstreams, clock });
         let of_task = Arc::downgrade(&inner);
-        let of_expiry = Arc::downgrade(&inner);
-        tokio::spawn(async move {
-            loop {
-                sleep(EXPIRY_INTERVAL).await;
-                let Some(inner) = of_expiry.upgrade() else { return };
-                remove_expired(&Self(inner)).await;
-            }
-        });
         tokio::spawn(async move {
             let mut touched = Instant::now();
             loop {
@@ -120,14 +110,14 @@ impl Proxy {
 
     /// Returns the domain of a new session, and checks that the caller may use such a pool of it.
     pub(crate) fn domain(&self, caller: &Caller, wanted: &Wanted) -> Result<String, Status> {
-        self.0.usable_domain(caller, &wanted.into())
+        self.0.usable_domain(caller, &asked(wanted))
     }
 
     /// Returns whether a driver takes a new session of a user now.
     pub(crate) fn has_driver(&self, wanted: &Wanted, user: &str) -> bool {
         let snapshot = self.0.directory.snapshot();
         let of = (wanted.domain.as_deref().unwrap_or_default(), user, "");
-        let found = route::route(&wanted.into(), of, snapshot.pools.iter(), snapshot.drivers.values());
+        let found = route::route(&asked(wanted), of, snapshot.pools.iter(), snapshot.drivers.values());
         found.is_some_and(|found| !found.drivers.is_empty())
     }
 
@@ -196,6 +186,11 @@ impl Inner {
         let denied = caller.check(ROLE, resource).err();
         denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
     }
+}
+
+fn asked(wanted: &Wanted) -> route::Request {
+    let Wanted { domain, pool, engine } = wanted.clone();
+    route::Request { domain, pool, engine }
 }
 
 /// Returns the resource of a pool, whose role a caller needs. A driver that dcp did not start belongs to its domain alone.

@@ -4,7 +4,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use http::HeaderMap;
 
-use crate::client::Wanted;
 use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
 
 /// The headers by which a client chooses. They are parameters of its URL, such as `;dcp-pool=small`.
@@ -23,13 +22,6 @@ pub(crate) struct Request {
     pub(crate) domain: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) engine: Option<String>,
-}
-
-impl From<&Wanted> for Request {
-    fn from(wanted: &Wanted) -> Self {
-        let Wanted { domain, pool, engine } = wanted.clone();
-        Self { domain, pool, engine }
-    }
 }
 
 impl Request {

@@ -4,7 +4,6 @@
 //! repeated, so that a step that is interrupted anywhere is completed by the next one. Schemas are created and dropped on a driver
 //! of the sandbox's pool, in a session of the owner: nobody else has rights that the owner lacks.
 
-mod expiry;
 pub mod name;
 
 use std::fmt;
@@ -24,8 +23,6 @@ use crate::rest::statement_failed;
 use crate::store::sandboxes::{SandboxKey, StoredSandbox};
 use crate::wire::request::random_uuid;
 
-pub(crate) use expiry::remove_expired;
-
 /// The catalog of sandboxes that name no other one.
 pub const DEFAULT_CATALOG: &str = "spark_catalog";
 /// Maximum time after which a sandbox expires.
@@ -39,7 +36,7 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which a caller tries again.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// Time after which another process completes a removal.
-const REMOVAL_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const REMOVAL_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 /// The reason of an error that a retry solves, once a driver has started.
 pub const STARTING: &str = "STARTING";
 
@@ -181,7 +178,7 @@ impl Sandboxes<'_> {
     }
 
     /// Completes a removal that was begun.
-    async fn remove(&self, stored: StoredSandbox) -> Result<(), ServiceError> {
+    pub(crate) async fn remove(&self, stored: StoredSandbox) -> Result<(), ServiceError> {
         if !name::is_schema(&stored.schema) {
             let message = format!("`{}` is no schema of a sandbox, and is not dropped", stored.schema);
             return Err(ServiceError::new(Code::Internal, DOMAIN, "FAILED", message));

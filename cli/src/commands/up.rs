@@ -107,6 +107,7 @@ async fn serve(
     let reconciler = serve::new_reconciler(local_jobs, runner, LEASE);
     let (stop, stopping) = watch::channel(false);
     let keeping = tokio::spawn(pools.run(stopping.clone()));
+    let expiring = tokio::spawn(dcp_connect::expiry::run(proxy.clone()));
     let reconciling = tokio::spawn(reconciler.run(stopping));
     let served = serve::host(sockets, services, options, "dcp", console);
     let served = serve::serve_until_writer_dies(
@@ -118,6 +119,7 @@ async fn serve(
     stop.send_replace(true);
     let _ = reconciling.await;
     let _ = keeping.await;
+    expiring.abort();
     proxy.flush().await;
     sessions.close().await;
     // If this fails, the next Runner detects the dead one itself.

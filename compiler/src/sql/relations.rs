@@ -6,8 +6,7 @@ use sqlparser::ast::{FunctionArg, Ident, ObjectName, Query, Spanned, TableAlias,
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::item::{Item, factor_span};
-use super::uses::Access;
-use super::walk::{Source, Walk};
+use super::walk::{Access, Source, Walk};
 use super::{children, names, pivot};
 
 impl Walk {

@@ -12,8 +12,7 @@ use sqlparser::tokenizer::Span;
 
 use super::facts::{Call, Facts, Form, QueryShape, StatementFacts, StatementKind, TableRef, UnsupportedForm};
 use super::layout::Layout;
-use super::uses::Access;
-use super::walk::{View, Walk};
+use super::walk::{Access, View, Walk};
 use super::{Detail, Parsed, names};
 
 /// Returns the facts of a script, or `None` if they exceed the limit.

@@ -4,32 +4,18 @@
 //! the statement is unsupported. Tables that it reads may be missing in rare forms.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
-use sqlparser::ast::{ObjectName, Statement as Ast, TableObject};
+use sqlparser::ast::{SetExpr, Statement as Ast, TableObject};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
 use super::dialect::Spark;
-use super::facts::TableRef;
+use super::facts::TableUse;
 use super::layout::Layout;
 use super::tokens::{self, span_range};
 use super::walk::Walk;
 use super::{Detail, MAX_NESTING, names, rewrite, script};
-
-/// A use of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableUse {
-    /// The parts of the name, without backticks.
-    pub parts: Vec<String>,
-    pub at: Range<u32>,
-    /// Whether the statement writes, creates, changes or drops it.
-    pub writes: bool,
-    pub has_alias: bool,
-    /// Whether it is the path of files, such as ``parquet.`/path` ``.
-    pub is_path: bool,
-}
 
 /// The uses of tables in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,29 +28,15 @@ pub struct Statement {
     pub drops_view: bool,
     /// The qualifiers of columns and of `*`, in lower case: the words before a dot that are no part of a table's name.
     pub qualifiers: HashSet<String>,
+    /// Whether the table that it writes has to exist: it adds, changes or removes rows or columns.
+    pub changes_table: bool,
+    /// Whether columns of the table that it writes can have the table's name before them.
+    pub qualifies_target: bool,
 }
 
 /// The reason why the uses of a statement are not known, to be read after the statement's name: "can't be followed".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsupported(pub String);
-
-/// How a statement uses a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Access {
-    pub(super) writes: bool,
-    pub(super) has_alias: bool,
-}
-
-impl Walk {
-    /// Records a use, if uses are requested.
-    pub(super) fn used(&mut self, name: &ObjectName, table: &TableRef, access: Access) {
-        let Access { writes, has_alias } = access;
-        let Some(uses) = &mut self.uses else { return };
-        let parts = names::parts(name).map(|part| part.value.clone()).collect();
-        let is_path = table.path_format.is_some();
-        uses.push(TableUse { parts, at: table.at.clone(), writes, has_alias, is_path });
-    }
-}
 
 /// Returns the uses of tables in one statement.
 ///
@@ -158,7 +130,14 @@ fn definition(tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Unsupported
     let start = words.first().map_or(0, |it| span_range(it.span).start);
     let end = words.last().map_or(start, |it| span_range(it.span).end);
     let of = TableUse { parts, at: start..end, writes: true, has_alias: false, is_path: false };
-    Ok(Some(Statement { uses: vec![of], temporary_view: None, drops_view, qualifiers: HashSet::new() }))
+    Ok(Some(Statement {
+        uses: vec![of],
+        temporary_view: None,
+        drops_view,
+        qualifiers: HashSet::new(),
+        changes_table: word(0) == Keyword::ALTER,
+        qualifies_target: false,
+    }))
 }
 
 /// Returns whether `RENAME` is followed by `TO`: columns are renamed by `RENAME COLUMN`.
@@ -203,13 +182,28 @@ fn parsed(sql: &str, layout: Layout) -> Result<Statement, Unsupported> {
     let mut uses = walk.uses.unwrap_or_default();
     uses.sort_by_key(|it| (it.at.start, it.at.end));
     uses.dedup();
-    Ok(Statement { uses, temporary_view, drops_view: false, qualifiers: HashSet::new() })
+    let statement = inner(&statement);
+    let qualifies_target = matches!(statement, Ast::Merge(_) | Ast::Update(_) | Ast::Delete(_));
+    let changes_table = qualifies_target || matches!(statement, Ast::Insert(_) | Ast::Truncate(_));
+    let (drops_view, qualifiers) = (false, HashSet::new());
+    Ok(Statement { uses, temporary_view, drops_view, qualifiers, changes_table, qualifies_target })
+}
+
+/// Returns the statement after `WITH`, or the statement itself.
+fn inner(statement: &Ast) -> &Ast {
+    let Ast::Query(query) = statement else { return statement };
+    match query.body.as_ref() {
+        SetExpr::Insert(inner) | SetExpr::Update(inner) | SetExpr::Delete(inner) | SetExpr::Merge(inner) => {
+            inner
+        }
+        _ => statement,
+    }
 }
 
 /// Checks that the walk knows all tables that a statement of this kind writes. Returns the temporary view that it defines.
 fn check_kind(statement: &Ast, first: Keyword) -> Result<Option<String>, Unsupported> {
     let unsupported = |why: &str| Err(Unsupported(why.to_owned()));
-    match statement {
+    match inner(statement) {
         Ast::Query(_) | Ast::Merge(_) | Ast::Update(_) | Ast::Delete(_) | Ast::Truncate(_) => Ok(None),
         Ast::Insert(insert) if matches!(insert.table, TableObject::TableName(_)) => Ok(None),
         Ast::CreateTable(create) if !create.external && create.clone.is_none() && !create.temporary => {

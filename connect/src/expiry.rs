@@ -3,15 +3,29 @@
 //! A removal needs a driver. No driver is started for it: while the pool of a sandbox has none that takes a session of the owner,
 //! the sandbox stays, and the next pass tries again.
 
-use dcp_server::{Caller, Credential};
+use std::time::Duration;
 
-use super::{REMOVAL_TIMEOUT, Sandboxes};
+use dcp_server::{Caller, Credential};
+use tokio::time::sleep;
+
 use crate::client::Wanted;
 use crate::proxy::Proxy;
+use crate::sandboxes::{REMOVAL_TIMEOUT, Sandboxes};
 use crate::store::sandboxes::StoredSandbox;
 
+/// Interval between two passes.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Removes sandboxes that have expired, until the task is stopped.
+pub async fn run(proxy: Proxy) {
+    loop {
+        sleep(INTERVAL).await;
+        remove_expired(&proxy).await;
+    }
+}
+
 /// Removes the sandboxes that have expired, and whose drivers run. One of several proxies removes each.
-pub(crate) async fn remove_expired(proxy: &Proxy) {
+async fn remove_expired(proxy: &Proxy) {
     let now = proxy.now();
     let begun_before = now - REMOVAL_TIMEOUT;
     // If the database can't be used, the next pass tries again.
