@@ -28,6 +28,7 @@ mod result;
 mod rollback;
 mod run;
 mod runs;
+mod sandbox;
 mod schema;
 mod secrets;
 mod serve;
@@ -66,6 +67,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Result(args) => result::run(args, project, console),
         Command::Sql(args) => sql::run(args, project, console),
         Command::Connect(args) => connect::run(args, project, console),
+        Command::Sandbox(args) => sandbox::run(args, project, console),
         Command::Pools(args) => pools::run(args, project, console),
         Command::Status(args) => status::run(args, project, console),
         Command::Pause(args) => request::run(Request::Pause, args, project, console),

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::socket;
 
 /// Timeout of the beginning of a response. A statement may be analyzed for long before it has one.
-const DEADLINE: Duration = Duration::from_hours(24);
+pub(crate) const DEADLINE: Duration = Duration::from_hours(24);
 
 /// A proxy, and the driver that is asked for.
 #[derive(Debug)]

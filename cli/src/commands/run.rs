@@ -1,5 +1,7 @@
 //! `dcp run`
 
+mod sandboxed;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,14 @@ pub(super) fn run(
     let file = is_file(&args.what).then(|| PathBuf::from(&args.what));
     let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
+    if let Some(sandbox) = &args.sandbox {
+        return match &file {
+            Some(file) => sandboxed::run(&home, file, sandbox, args, console),
+            None => {
+                Err(Failure::usage("a sandbox runs the jobs of a file").help("give the path of a manifest"))
+            }
+        };
+    }
     let requested = match &file {
         Some(file) => job_of_file(&home, &target, file, args, console)?,
         None => Some(applied_job(&args.what, &target)?),

@@ -1,5 +1,6 @@
 //! Pools and sessions, for people.
 
+use dcp_connect::sandboxes::Sandbox;
 use dcp_connect::{DriverCounts, PoolStatus, SessionStatus};
 use jiff::Timestamp;
 
@@ -40,8 +41,29 @@ pub(crate) fn sessions(sessions: &[SessionStatus], look: Look, now: Timestamp) -
     table(head, sessions.iter().map(row), look)
 }
 
+/// Returns a table of sandboxes.
+pub(crate) fn sandboxes(sandboxes: &[Sandbox], look: Look, now: Timestamp) -> Vec<String> {
+    let head = ["SANDBOX", "DOMAIN", "BRANCH", "EXPIRES", "SCHEMA"].map(str::to_owned);
+    let row = |sandbox: &Sandbox| {
+        let left = sandbox.expires.duration_since(now);
+        let expires = if left.is_positive() {
+            format!("in {}", format_duration_short(left))
+        } else {
+            "expired".to_owned()
+        };
+        [
+            sanitize(&sandbox.name),
+            sanitize(&sandbox.domain),
+            sanitize(&sandbox.branch),
+            expires,
+            sanitize(&format!("{}.{}", sandbox.catalog, sandbox.schema)),
+        ]
+    };
+    table(head, sandboxes.iter().map(row), look)
+}
+
 /// Returns the lines of a table whose first column is a name.
-pub(super) fn table<const N: usize>(
+fn table<const N: usize>(
     head: [String; N],
     rows: impl Iterator<Item = [String; N]>,
     look: Look,
