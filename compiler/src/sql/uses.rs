@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use sqlparser::ast::{SetExpr, Statement as Ast, TableObject};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::dialect::Spark;
 use super::facts::TableUse;
@@ -45,7 +45,7 @@ pub struct Unsupported(pub String);
 pub fn uses(sql: &str) -> Result<Statement, Unsupported> {
     let not_read = || Unsupported("can't be read here".to_owned());
     let tokens = tokens::of(sql, &Spark { versions: false }).ok_or_else(not_read)?;
-    reject_uncertain(sql, &tokens)?;
+    reject_uncertain(sql)?;
     let tokens: Vec<_> = tokens.into_iter().filter(|it| !matches!(it.token, Token::Whitespace(_))).collect();
     let layout = Layout::of(&tokens);
     if layout.too_deep.is_some() || layout.statements.len() != 1 {
@@ -59,12 +59,14 @@ pub fn uses(sql: &str) -> Result<Statement, Unsupported> {
 }
 
 /// Rejects a text that Spark may read otherwise.
-fn reject_uncertain(sql: &str, tokens: &[TokenWithSpan]) -> Result<(), Unsupported> {
+fn reject_uncertain(sql: &str) -> Result<(), Unsupported> {
     let unsupported = |why: &str| Err(Unsupported(why.to_owned()));
     if sql.contains("${") {
         return unsupported("has a variable `${…}`, which Spark replaces at run time");
     }
-    for TokenWithSpan { token, .. } in tokens {
+    // The tokens of the reader have no comments.
+    let tokens = Tokenizer::new(&Spark { versions: false }, sql).with_unescape(false).tokenize();
+    for token in tokens.map_err(|_| Unsupported("can't be read here".to_owned()))? {
         match token {
             Token::Whitespace(Whitespace::SingleLineComment { comment, .. })
                 if comment.trim_end_matches(['\r', '\n']).ends_with('\\') =>

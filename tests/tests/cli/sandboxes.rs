@@ -56,7 +56,8 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
         .write("dcp.yaml", "project: shop\nmanifests: [small.yaml]\n")
         .write("small.yaml", POOL.replace("WAREHOUSE", &warehouse))
         .write("totals.yaml", JOB);
-    let git = Command::new("git").args(["init", "--quiet", "-b", "feature/totals"]).arg(sandbox.path()).status();
+    let git =
+        Command::new("git").args(["init", "--quiet", "-b", "feature/totals"]).arg(sandbox.path()).status();
     assert!(git.expect("git can be run").success());
     run(&sandbox, &["apply", "--auto-approve", "--quiet"]).exits_with(0);
     let up = Process::start(command(&sandbox, &UP), "up", sandbox.join("up.log"));
@@ -66,7 +67,9 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
         .prints("dcp sandbox create feature-totals");
 
     let started = Instant::now();
-    run(&sandbox, &["sandbox", "create"]).exits_with(0).prints("sandbox feature-totals: schema spark_catalog.sandbox_");
+    run(&sandbox, &["sandbox", "create"])
+        .exits_with(0)
+        .prints("sandbox feature-totals: schema spark_catalog.sandbox_");
     eprintln!("sandbox create, from a cold pool: {:?}", started.elapsed());
     let pools = run(&sandbox, &["pools", "--output", "json"]).exits_with(0).json();
     assert_eq!((&pools["pools"][0]["name"], &pools["pools"][0]["sessions"]), (&"small".into(), &1.into()));
@@ -82,7 +85,8 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
 
     let job = ["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"];
     let ran = run(&sandbox, &job).exits_with(0);
-    ran.prints("`lake__totals` is created without rows, like lake.totals").prints("lake.totals -> `spark_catalog`.");
+    ran.prints("`lake__totals` is created without rows, like lake.totals")
+        .prints("lake.totals -> `spark_catalog`.");
     ran.prints("{\"city\":\"Aachen\",\"parcels\":5}");
     assert_eq!(sql(&sandbox, "SELECT * FROM lake.totals").exits_with(0).stdout, "city,parcels\nreal,0\n");
 
