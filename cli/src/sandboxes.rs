@@ -51,9 +51,10 @@ impl SandboxClient {
         &self,
         domain: Option<&str>,
         name: &str,
+        keep_schema: bool,
         console: &Console,
     ) -> Result<(), Failure> {
-        wait(console, || self.remote.delete_sandbox(domain, name)).await
+        wait(console, || self.remote.delete_sandbox(domain, name, keep_schema)).await
     }
 
     /// Makes a sandbox's schema the current one of its session.

@@ -167,13 +167,21 @@ impl Sandboxes<'_> {
         Ok(Opened { sandbox: stored.into(), is_new_session })
     }
 
-    /// Drops the schema of a sandbox, ends its session, and deletes it.
-    pub(crate) async fn delete(&self, domain: &str, name: &str) -> Result<(), ServiceError> {
+    /// Drops the schema of a sandbox, ends its session, and deletes it. With `keep_schema`, only the sandbox is deleted.
+    pub(crate) async fn delete(
+        &self,
+        domain: &str,
+        name: &str,
+        keep_schema: bool,
+    ) -> Result<(), ServiceError> {
         let stored = self.find(domain, name).await?;
         let now = self.proxy.now();
         // The owner may complete each removal.
         let begun = self.proxy.store().end_sandbox(&stored.key, now, now, false).await;
         begun.map_err(|error| failed(&error))?;
+        if keep_schema {
+            return self.proxy.store().remove_sandbox(&stored.key).await.map_err(|error| failed(&error));
+        }
         self.remove(stored).await
     }
 

@@ -68,6 +68,9 @@ pub(crate) struct SandboxDelete {
     /// Domain of the sandbox, if you have one of this name in several
     #[arg(short, long, value_name = "NAME")]
     pub(crate) domain: Option<String>,
+    /// Keep the schema with its tables, as when the pool of the sandbox no longer exists
+    #[arg(long)]
+    pub(crate) keep_schema: bool,
     #[command(flatten)]
     pub(crate) server: ConnectServer,
 }

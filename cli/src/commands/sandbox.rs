@@ -83,13 +83,14 @@ fn list(args: &SandboxList, project: Option<&Path>, console: &mut Console) -> Re
 }
 
 fn delete(args: &SandboxDelete, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
-    let SandboxDelete { name, domain, server } = args;
+    let SandboxDelete { name, domain, keep_schema, server } = args;
     block_on(async {
         let client = SandboxClient::open(project, server).await?;
-        client.delete(domain.as_deref(), name, console).await
+        client.delete(domain.as_deref(), name, *keep_schema, console).await
     })?;
     if !console.quiet {
-        writeln!(console.out, "sandbox {name} is deleted, with its tables")?;
+        let tables = if *keep_schema { "its schema stays" } else { "with its tables" };
+        writeln!(console.out, "sandbox {name} is deleted, {tables}")?;
     }
     Ok(Verdict::Success)
 }

@@ -92,54 +92,52 @@ fn keyword(token: Option<&TokenWithSpan>) -> Keyword {
 /// Reads `CREATE TABLE` without a query, `ALTER` and `DROP`, in which only one name is of a table.
 fn definition(tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Unsupported> {
     let word = |index: usize| keyword(tokens.get(index));
-    let has = |wanted: &[Keyword]| tokens.iter().any(|token| wanted.contains(&keyword(Some(token))));
-    let named = |from: usize| {
-        let range = rewrite::name(tokens, from);
-        range.ok_or_else(|| Unsupported("has a name that is only known when it runs".to_owned()))
-    };
-    let (range, drops_view) = match (word(0), word(1)) {
-        (Keyword::DROP, Keyword::TABLE) => (named(2)?, false),
-        (Keyword::DROP, Keyword::VIEW) => (named(2)?, true),
-        (Keyword::ALTER, Keyword::TABLE) if has(&[Keyword::RENAME]) && renames_table(tokens) => {
+    let (before_name, drops_view) = match (word(0), word(1)) {
+        (Keyword::ALTER, Keyword::TABLE) if renames_table(tokens) => {
             return Err(Unsupported("renames a table".to_owned()));
         }
-        (Keyword::ALTER, Keyword::TABLE) => (named(2)?, false),
-        (Keyword::CREATE | Keyword::REPLACE, _) => {
-            let head = tokens.iter().take_while(|token| {
-                matches!(keyword(Some(token)), Keyword::CREATE | Keyword::OR | Keyword::REPLACE)
-            });
-            let head = head.count();
-            let is_query =
-                has(&[Keyword::SELECT, Keyword::FROM, Keyword::LIKE, Keyword::AS, Keyword::VALUES]);
-            if word(head) != Keyword::TABLE || is_query {
-                return Ok(None);
-            }
-            (named(head + 1)?, false)
-        }
-        _ => return Ok(None),
+        (Keyword::ALTER | Keyword::DROP, Keyword::TABLE) => (2, false),
+        (Keyword::DROP, Keyword::VIEW) => (2, true),
+        _ => match created_table(tokens) {
+            Some(before_name) => (before_name, false),
+            None => return Ok(None),
+        },
     };
-    let after = tokens.get(range.end);
-    if drops_view && after.is_some_and(|it| it.token == Token::Comma) {
+    let range = rewrite::name(tokens, before_name);
+    let range = range.ok_or_else(|| Unsupported("has a name that is only known when it runs".to_owned()))?;
+    if drops_view && tokens.get(range.end).is_some_and(|it| it.token == Token::Comma) {
         return Err(Unsupported("drops several views".to_owned()));
     }
-    let words = tokens.get(range.clone()).unwrap_or_default();
-    let mut parts = Vec::new();
-    for token in words {
-        if let Token::Word(word) = &token.token {
-            parts.push(word.value.clone());
-        }
-    }
-    let start = words.first().map_or(0, |it| span_range(it.span).start);
-    let end = words.last().map_or(start, |it| span_range(it.span).end);
-    let of = TableUse { parts, at: start..end, writes: true, has_alias: false, is_path: false };
     Ok(Some(Statement {
-        uses: vec![of],
+        uses: vec![target(tokens.get(range).unwrap_or_default())],
         temporary_view: None,
         drops_view,
         qualifiers: HashSet::new(),
         changes_table: word(0) == Keyword::ALTER,
         qualifies_target: false,
     }))
+}
+
+/// Returns the number of tokens before the name in a `CREATE TABLE` without a query and without another table.
+fn created_table(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let head = tokens.iter().map(|token| keyword(Some(token)));
+    let head =
+        head.take_while(|word| matches!(word, Keyword::CREATE | Keyword::OR | Keyword::REPLACE)).count();
+    let mut words = tokens.iter().map(|token| keyword(Some(token)));
+    let others = [Keyword::SELECT, Keyword::FROM, Keyword::LIKE, Keyword::AS, Keyword::VALUES];
+    let is_plain = head > 0 && keyword(tokens.get(head)) == Keyword::TABLE;
+    (is_plain && !words.any(|word| others.contains(&word))).then_some(head + 1)
+}
+
+/// Returns the use of a table that a statement creates, changes or drops, by the tokens of its name.
+fn target(name: &[TokenWithSpan]) -> TableUse {
+    let parts = name.iter().filter_map(|token| match &token.token {
+        Token::Word(word) => Some(word.value.clone()),
+        _ => None,
+    });
+    let start = name.first().map_or(0, |it| span_range(it.span).start);
+    let end = name.last().map_or(start, |it| span_range(it.span).end);
+    TableUse { parts: parts.collect(), at: start..end, writes: true, has_alias: false, is_path: false }
 }
 
 /// Returns whether `RENAME` is followed by `TO`: columns are renamed by `RENAME COLUMN`.
@@ -169,7 +167,9 @@ fn parsed(sql: &str, layout: Layout) -> Result<Statement, Unsupported> {
     let mut walk = Walk::new(layout, Detail::Lineage);
     walk.uses = Some(Vec::new());
     walk.statement(&statement);
-    script::defined(&statement).into_iter().for_each(|name| walk.define_target(name));
+    if let Some(name) = script::defined(&statement) {
+        walk.define_target(name);
+    }
     if !walk.dynamic.is_empty() {
         let at = walk.dynamic.first().cloned().unwrap_or_default();
         let text = sql.get(at.start as usize..at.end as usize).unwrap_or_default();

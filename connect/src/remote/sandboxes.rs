@@ -50,12 +50,17 @@ impl Remote {
         sandboxes.into_iter().map(|it| self.readable(sandbox(Some(it)))).collect()
     }
 
-    /// Drops the schema of a sandbox, and deletes it.
-    pub async fn delete_sandbox(&self, domain: Option<&str>, name: &str) -> Result<(), CallError> {
+    /// Drops the schema of a sandbox, unless it is kept, and deletes the sandbox.
+    pub async fn delete_sandbox(
+        &self,
+        domain: Option<&str>,
+        name: &str,
+        keep_schema: bool,
+    ) -> Result<(), CallError> {
         let call = || {
             let mut sandboxes = self.sandboxes_client();
             let (domain, name) = (domain.unwrap_or_default().to_owned(), name.to_owned());
-            let request = proto::DeleteSandboxRequest { name, domain };
+            let request = proto::DeleteSandboxRequest { name, domain, keep_schema };
             async move { sandboxes.delete_sandbox(request).await.map(|_| ()) }
         };
         self.0.call(call).await

@@ -90,11 +90,7 @@ fn hash(texts: &[&str]) -> String {
         hasher.update(text.len().to_le_bytes());
         hasher.update(text.as_bytes());
     }
-    let mut digits = String::new();
-    for byte in hasher.finalize().iter().take(HASH / 2) {
-        digits.push_str(&format!("{byte:02x}"));
-    }
-    digits
+    hasher.finalize().iter().take(HASH / 2).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

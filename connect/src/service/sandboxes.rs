@@ -57,9 +57,9 @@ impl sandboxes_server::Sandboxes for SandboxesService {
         &self,
         request: Request<proto::DeleteSandboxRequest>,
     ) -> GrpcResult<proto::DeleteSandboxResponse> {
-        let proto::DeleteSandboxRequest { name, domain } = request.get_ref();
+        let proto::DeleteSandboxRequest { name, domain, keep_schema } = request.get_ref();
         noted(&request, name);
-        self.of(Caller::of(&request)?).delete(domain, name).await?;
+        self.of(Caller::of(&request)?).delete(domain, name, *keep_schema).await?;
         Ok(Response::new(proto::DeleteSandboxResponse {}))
     }
 }

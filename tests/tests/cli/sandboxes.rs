@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dcp_tests::fake_spark::wait_until;
+
 use crate::continuous::{Process, UP};
 use crate::harness::{CommandOutput, DCP, Sandbox};
 
@@ -61,6 +63,7 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     assert!(git.expect("git can be run").success());
     run(&sandbox, &["apply", "--auto-approve", "--quiet"]).exits_with(0);
     let up = Process::start(command(&sandbox, &UP), "up", sandbox.join("up.log"));
+    wait_until(|| run(&sandbox, &["pools"]).stdout.contains("logistics/small").then_some(()));
     run(&sandbox, &["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"])
         .exits_with(1)
         .prints("you have no sandbox `feature-totals`")
@@ -86,8 +89,8 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     let job = ["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"];
     let ran = run(&sandbox, &job).exits_with(0);
     ran.prints("`lake__totals` is created without rows, like lake.totals")
-        .prints("lake.totals -> `spark_catalog`.");
-    ran.prints("{\"city\":\"Aachen\",\"parcels\":5}");
+        .prints("lake.totals -> `spark_catalog`.")
+        .prints("{\"city\":\"Aachen\",\"parcels\":5}");
     assert_eq!(sql(&sandbox, "SELECT * FROM lake.totals").exits_with(0).stdout, "city,parcels\nreal,0\n");
 
     // A second command continues the same session, in the schema.

@@ -137,8 +137,14 @@ impl SandboxRun {
             writeln!(console.err, "{note}")?;
         }
         let last = all.len().saturating_sub(1);
-        for (index, statement) in all.into_iter().enumerate() {
-            self.execute(&statement, index == last, console).await?;
+        let mut shown = BTreeSet::new();
+        for (index, statement) in all.iter().enumerate() {
+            for (original, new) in statement.replaced.iter().filter(|it| shown.insert(*it)) {
+                if !console.quiet {
+                    writeln!(console.out, "{} -> {}", sanitize(original), sanitize(new))?;
+                }
+            }
+            self.execute(statement, index == last, console).await?;
         }
         Ok(())
     }
@@ -159,11 +165,6 @@ impl SandboxRun {
                     "{}",
                     look.paint(DIM, format!("{new} is created without rows, like {original}"))
                 )?;
-            }
-        }
-        for (original, new) in &statement.replaced {
-            if !console.quiet {
-                writeln!(console.out, "{} -> {}", sanitize(original), sanitize(new))?;
             }
         }
         console.flush()?;
