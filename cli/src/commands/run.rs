@@ -37,12 +37,7 @@ pub(super) fn run(
     let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
     if let Some(sandbox) = &args.sandbox {
-        return match &file {
-            Some(file) => sandboxed::run(&home, file, sandbox, args, console),
-            None => {
-                Err(Failure::usage("a sandbox runs the jobs of a file").help("give the path of a manifest"))
-            }
-        };
+        return sandboxed::run(&home, file.as_deref(), sandbox, args, console);
     }
     let requested = match &file {
         Some(file) => job_of_file(&home, &target, file, args, console)?,

@@ -143,8 +143,8 @@ impl StatementRunner {
         let waiting = progress::Waiting::new(console, "waiting for a driver", WAITING_DELAY);
         let executed = async {
             let batches = self.session.execute(statement, self.limit).await;
-            let mut batches = batches.map_err(|status| self.failed(&status))?;
-            let first = batches.next().await.map_err(|status| self.failed(&status))?;
+            let mut batches = batches.map_err(|status| Self::failed(&status))?;
+            let first = batches.next().await.map_err(|status| Self::failed(&status))?;
             Ok::<_, Failure>((first, batches))
         };
         let executed = tokio::select! {
@@ -171,7 +171,7 @@ impl StatementRunner {
         }
     }
 
-    fn failed(&self, status: &tonic::Status) -> Failure {
+    fn failed(status: &tonic::Status) -> Failure {
         match is_lost(status) {
             true => Failure::new(LOST).help("run the statement again, in a new session"),
             false => statement_failed(status),

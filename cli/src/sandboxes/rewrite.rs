@@ -108,8 +108,9 @@ impl SandboxTables {
         };
         let is_safe =
             |of: &TableUse| !of.writes || (!of.is_path && self.owns(&of.parts)) || drops_temporary(of);
-        let is_same = after.uses.len() == before.uses.len() && after.temporary_view == before.temporary_view;
-        match is_same && after.uses.iter().all(is_safe) {
+        let finds_the_same =
+            after.uses.len() == before.uses.len() && after.temporary_view == before.temporary_view;
+        match finds_the_same && after.uses.iter().all(is_safe) {
             true => Ok(()),
             false => Err("can't be rewritten for a sandbox".to_owned()),
         }
@@ -202,9 +203,10 @@ pub(crate) fn table_name(parts: &[String]) -> String {
         hasher.update(part.len().to_le_bytes());
         hasher.update(part);
     }
-    let digits: String = hasher.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+    let hash = u32::from_be_bytes([a, b, c, d]);
     let slug = plain.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
-    format!("{}__x{digits}", slug.take(MAX_NAME).collect::<String>())
+    format!("{}__x{hash:08x}", slug.take(MAX_NAME).collect::<String>())
 }
 
 #[cfg(test)]

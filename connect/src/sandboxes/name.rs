@@ -10,8 +10,6 @@ const MAX_NAME: usize = 60;
 const MAX_USER_PART: usize = 24;
 const MAX_NAME_PART: usize = 48;
 const MAX_CATALOG: usize = 60;
-/// The number of digits of a hash.
-const HASH: usize = 8;
 
 /// Returns the default name of a branch's sandbox; none if the branch has neither letters nor digits.
 pub fn of_branch(branch: &str) -> Option<String> {
@@ -90,7 +88,8 @@ fn hash(texts: &[&str]) -> String {
         hasher.update(text.len().to_le_bytes());
         hasher.update(text.as_bytes());
     }
-    hasher.finalize().iter().take(HASH / 2).map(|byte| format!("{byte:02x}")).collect()
+    let [a, b, c, d, ..] = <[u8; 32]>::from(hasher.finalize());
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 #[cfg(test)]
@@ -117,7 +116,7 @@ mod tests {
         assert_eq!(schemas("logistics", "ada", "main")[0], "sandbox_ada_main");
         let hashed = &schemas("logistics", "company:ada@example.com", "feature-x")[0];
         let digits = hashed.strip_prefix("sandbox_company_ada_example_com_feature_x_").unwrap();
-        assert_eq!(digits.len(), HASH);
+        assert_eq!(digits.len(), 8);
         assert_ne!(schemas("a", "ada", "main")[1], schemas("b", "ada", "main")[1]);
     }
 

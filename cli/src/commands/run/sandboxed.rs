@@ -30,11 +30,14 @@ const SESSION_CATALOG: &str = "spark_catalog";
 /// Runs the SQL of a file's job in a sandbox.
 pub(super) fn run(
     home: &Workspace,
-    file: &Path,
+    file: Option<&Path>,
     name: &str,
     args: &args::Run,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
+    let file = file.ok_or_else(|| {
+        Failure::usage("a sandbox runs the jobs of a file").help("give the path of a manifest")
+    })?;
     let Some(primitives) = compile(home, file, args.target.as_deref(), console)? else {
         return Ok(Verdict::Errors);
     };
