@@ -114,7 +114,8 @@ impl Sandboxes<'_> {
     pub(crate) async fn create(&self, new: NewSandbox) -> Result<Opened, ServiceError> {
         check(&new)?;
         let NewSandbox { name, branch, driver, catalog, ttl } = new;
-        let domain = self.proxy.domain(self.caller, &driver).map_err(|status| statement_failed(&status))?;
+        let domain =
+            self.proxy.domain(self.caller, &driver).await.map_err(|status| statement_failed(&status))?;
         let store = self.proxy.store();
         let key = SandboxKey { domain, user: self.caller.name.to_string(), name };
         let now = self.proxy.now();
