@@ -52,3 +52,38 @@ fn has_driver(proxy: &Proxy, stored: &StoredSandbox) -> bool {
     };
     proxy.has_driver(&wanted, &stored.key.user)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::sandboxes::SandboxKey;
+
+    #[tokio::test]
+    async fn expired_sandbox_stays_while_no_driver_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
+        let proxy = Proxy::start(store.clone(), Arc::new(|_| None), dcp_server::clock).await.unwrap();
+        let (domain, user, name) = ("logistics".to_owned(), "ada".to_owned(), "main".to_owned());
+        let key = SandboxKey { domain, user, name };
+        let expired = StoredSandbox {
+            key: key.clone(),
+            branch: String::new(),
+            pool: None,
+            engine: None,
+            catalog: "spark_catalog".to_owned(),
+            schema: "sandbox_ada_main".to_owned(),
+            session: "1".to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::UNIX_EPOCH,
+            ending: None,
+        };
+        assert!(store.add_sandbox(&expired).await.unwrap());
+        remove_expired(&proxy).await;
+        assert_eq!(store.sandbox(&key).await.unwrap(), Some(expired));
+    }
+}

@@ -121,5 +121,20 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     while !run(&sandbox, &["sandbox", "list"]).stdout.contains("you have no sandbox") {
         assert!(Instant::now() < deadline, "the expired sandbox is still there");
     }
+
+    // After the end of its driver, a sandbox gets a new session.
+    run(&sandbox, &["sandbox", "create", "long", "--quiet"]).exits_with(0);
+    let live = run(&sandbox, &["runs", "--live", "--output", "json"]).exits_with(0).json();
+    let driver = live[0]["execution"]["id"].as_str().expect("an execution has an id");
+    run(&sandbox, &["cancel", driver]).exits_with(0);
+    let continued =
+        || run(&sandbox, &["sandbox", "sql", "long", "SELECT current_schema() AS a", "--output", "csv"]);
+    wait_until(|| {
+        let continued = continued();
+        continued
+            .stderr
+            .contains("this is a new one")
+            .then(|| continued.exits_with(0).prints("sandbox_ada_long"))
+    });
     drop(up);
 }
