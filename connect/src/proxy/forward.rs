@@ -165,23 +165,8 @@ impl Inner {
     }
 }
 
-/// Returns a request that has no effect, which a driver answers if it is ready and the token is right.
-pub(super) fn probe(address: &str, token: Option<&str>) -> Result<Request<Outgoing>, Status> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let path = format!("/{}/ReleaseSession", <super::Proxy as tonic::server::NamedService>::NAME);
-    let mut parts = Request::new(()).into_parts().0;
-    parts.headers = headers;
-    parts.uri = path.parse().map_err(|_| Status::internal("the path of the probe is wrong"))?;
-    let message = frame::frame_of(&request::released(&request::random_uuid())).freeze();
-    let mut message = bytes::BytesMut::from(message);
-    request::set_user(&mut message, "dcp");
-    let body = Outgoing::new(message.freeze(), Frames::new(Body::empty()), "dcp", "");
-    upstream_request(parts, address, token, Method::ReleaseSession, body)
-}
-
 /// Returns the request for a driver: the client's, without what is meant for the proxy.
-fn upstream_request(
+pub(super) fn upstream_request(
     parts: Parts,
     address: &str,
     token: Option<&str>,

@@ -76,15 +76,16 @@ pub enum Share {
     Private,
 }
 
-/// The number of drivers of the pool. A driver is idle if it is ready and has no session.
+/// The number of drivers of the pool. A driver is idle if it has no session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolDrivers {
-    /// Minimum number of idle drivers. With 0, the first session waits until a driver has started.
+    /// Minimum number of drivers that are ready for a new session: those with fewer than `sessions.perDriver`, or, in a
+    /// private pool, idle ones. With 0, the first session waits until a driver has started.
     #[serde(default = "PoolDrivers::default_min_idle")]
     #[schemars(range(max = 1000))]
     pub min_idle: u32,
-    /// Maximum number of idle drivers. Further idle drivers are stopped. Default: `minIdle` and one more, at most
+    /// Maximum number of idle drivers. If there are more for two minutes, they are stopped. Default: `minIdle` and one more, at most
     /// `max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
