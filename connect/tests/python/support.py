@@ -136,7 +136,8 @@ def error_of_address() -> str:
                 return ""
             except grpc.RpcError as error:
                 # The address of a pool may have no driver yet.
-                if error.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() > deadline:
+                waits = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+                if not waits or time.monotonic() > deadline:
                     return f"DCP_CONNECT_URL does not answer: {error.code()}: {error.details()}"
             time.sleep(0.2)
     finally:

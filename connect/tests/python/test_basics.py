@@ -156,8 +156,10 @@ class Errors(ConnectTest):
     def test_unknown_method_is_unimplemented(self):
         from pyspark.sql.connect.proto import base_pb2
 
+        raw = self.raw(like=self.spark)
+        request = raw.fill(base_pb2.ReleaseSessionRequest()).SerializeToString()
         with self.rejected(grpc.StatusCode.UNIMPLEMENTED, "NoSuchMethod"):
-            self.raw().call_bytes("NoSuchMethod", b"", base_pb2.ConfigResponse)
+            raw.call_bytes("NoSuchMethod", request, base_pb2.ConfigResponse)
 
 
 class Listener(StreamingQueryListener):

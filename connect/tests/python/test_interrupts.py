@@ -60,6 +60,8 @@ class Interrupts(ConnectTest):
             self.spark.addTag("slow")
             return endless(self.spark)
 
+        # The server knows the session after its first call.
+        self.assertTrue(self.spark.version)
         query = in_thread(tagged)
         self.assertEqual(self.spark.interruptTag("fast"), [])
         wait_until("an operation has the tag", lambda: self.spark.interruptTag("slow"))
