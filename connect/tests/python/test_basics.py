@@ -92,7 +92,7 @@ class Settings(ConnectTest):
         with self.conf(self.spark, "spark.sql.session.timeZone", "Asia/Kolkata"):
             self.assertEqual(self.spark.sql("SELECT current_timezone() AS zone").collect(), [Row(zone="Asia/Kolkata")])
 
-    def test_setting_of_the_session_builder_is_applied(self):
+    def test_ansi_mode_is_switched_off_for_a_session(self):
         spark = self.session()
         spark.conf.set("spark.sql.ansi.enabled", "false")
         self.assertEqual(spark.sql("SELECT CAST('x' AS INT) AS it").collect(), [Row(it=None)])
