@@ -1,5 +1,6 @@
 //! Forwards a call to the driver of its session.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,8 +132,13 @@ impl Inner {
         }
         let mut response = Response::from_parts(parts, ());
         response.headers_mut().remove(CONTENT_LENGTH);
-        let body = Full::new(bytes).with_trailers(std::future::ready(trailers.map(Ok)));
-        Ok(response.map(|()| Body::new(body)))
+        let body = match trailers {
+            Some(trailers) => Body::new(Full::new(bytes).with_trailers(ready(Some(Ok(trailers))))),
+            // The headers have the status, and clients require that they end the stream.
+            None if bytes.is_empty() => Body::empty(),
+            None => Body::new(Full::new(bytes)),
+        };
+        Ok(response.map(|()| body))
     }
 
     /// Records that a session has ended at its driver.
@@ -213,7 +219,7 @@ pub(super) fn released(session: &str) -> Result<Response<Body>, Status> {
     let mut trailers = HeaderMap::new();
     Status::ok("").add_header(&mut trailers)?;
     let body = Full::new(frame::frame_of(&message).freeze());
-    let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+    let body = body.with_trailers(ready(Some(Ok(trailers))));
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     Ok(response)
