@@ -63,7 +63,7 @@ lint:
 
 ## bench      measure dcp and its peers, and print the tables of docs/performance.md
 bench:
-	@scripts/need $@ cargo cc python3 venv postgres
+	@scripts/need $@ cargo cc python3 venv java postgres
 	@test -x bench/run || { echo 'make bench: bench/run does not exist; nothing to measure' >&2; exit 1; }
 	@bench/run
 

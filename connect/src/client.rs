@@ -141,6 +141,11 @@ impl<T: Service> Session<T> {
         self.unary("ReleaseSession", &ReleaseSessionRequest { session_id: self.id.clone() }).await
     }
 
+    /// Ends the session, in one attempt.
+    pub(crate) async fn try_release(&self) -> Result<(), Status> {
+        self.try_unary("ReleaseSession", ReleaseSessionRequest { session_id: self.id.clone() }).await
+    }
+
     async fn unary<M: prost::Message + Clone + 'static>(
         &self,
         method: &str,

@@ -42,6 +42,7 @@ use crate::wire::request;
 use forward::Forwarded;
 use method::Method;
 use sessions::{Named, Session, Sessions};
+use probe::Probes;
 use upstream::Upstreams;
 
 /// The role that may use drivers of a domain: they run any program as the domain's account.
@@ -65,6 +66,7 @@ struct Inner {
     tokens: DriverTokens,
     sessions: Sessions,
     upstreams: Upstreams,
+    probes: Probes,
     clock: fn() -> Timestamp,
 }
 
@@ -82,15 +84,15 @@ impl Proxy {
         clock: fn() -> Timestamp,
     ) -> dcp_database::Result<Self> {
         let directory = Directory::start(store.clone()).await?;
-        let (sessions, upstreams) = (Sessions::new(), Upstreams::default());
-        let inner = Arc::new(Inner { store, directory, tokens, sessions, upstreams, clock });
+        let (sessions, upstreams, probes) = (Sessions::new(), Upstreams::default(), Probes::default());
+        let inner = Arc::new(Inner { store, directory, tokens, sessions, upstreams, probes, clock });
         let of_task = Arc::downgrade(&inner);
         tokio::spawn(async move {
             let mut touched = Instant::now();
             loop {
                 sleep(PROBE_INTERVAL).await;
                 let Some(inner) = of_task.upgrade() else { return };
-                inner.probe_starting().await;
+                inner.probe_starting();
                 if touched.elapsed() >= TOUCH_INTERVAL {
                     touched = Instant::now();
                     inner.maintain().await;

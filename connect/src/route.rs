@@ -68,6 +68,8 @@ pub(crate) struct Route {
     pub(crate) drivers: Vec<String>,
     /// The pool that starts a driver if none of these takes the session.
     pub(crate) waits_for: Option<PoolKey>,
+    /// Whether a driver that may take it is starting.
+    pub(crate) is_starting: bool,
 }
 
 /// Chooses drivers for a new session of a user in a domain. `pools` and `drivers` are those that the user may use. Fails if no
@@ -89,13 +91,15 @@ pub(crate) fn route<'a>(
     if pools.is_empty() && drivers.is_empty() {
         return None;
     }
+    let is_starting = drivers.iter().any(|it| it.state == DriverState::Starting);
     drivers.retain(|it| takes(it, user));
     drivers.sort_by_cached_key(|it| {
         let is_other_owner = it.owner.as_deref() != Some(user);
         (is_other_owner && it.driver.share == Share::Private, it.live, hash(session, &it.driver.id))
     });
     let waits_for = pools.into_iter().find(|pool| pool.starts).map(|pool| pool.key.clone());
-    Some(Route { drivers: drivers.into_iter().map(|it| it.driver.id.clone()).collect(), waits_for })
+    let drivers = drivers.into_iter().map(|it| it.driver.id.clone()).collect();
+    Some(Route { drivers, waits_for, is_starting })
 }
 
 /// Returns whether a driver takes a further session of a user.
@@ -209,7 +213,16 @@ mod tests {
         let of = pool("logistics", "small", "4.1");
         let draining = StoredDriver { state: DriverState::Draining, ..driver("draining", &of, 0) };
         let route = chosen(&Request::default(), "a", &[of.clone()], &[driver("full", &of, 3), draining]);
-        assert_eq!(route, Some(Route { drivers: Vec::new(), waits_for: Some(of.key) }));
+        let expected = Route { drivers: Vec::new(), waits_for: Some(of.key.clone()), is_starting: false };
+        assert_eq!(route, Some(expected));
+    }
+
+    #[test]
+    fn session_waits_for_a_driver_that_starts() {
+        let of = pool("logistics", "small", "4.1");
+        let starting = StoredDriver { state: DriverState::Starting, ..driver("starting", &of, 0) };
+        let route = chosen(&Request::default(), "a", &[], &[starting]);
+        assert_eq!(route, Some(Route { drivers: Vec::new(), waits_for: None, is_starting: true }));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 mod class;
 mod compare;
 mod consent;
+mod cost;
 mod group;
 mod json_diff;
 mod order;

@@ -18,7 +18,7 @@ def load():
 
 sys.dont_write_bytecode = True
 script = load()
-validate, runner = script.validate, script.runner
+validate, runner, connect = script.validate, script.runner, script.connect
 
 
 class Extrapolation(unittest.TestCase):
@@ -91,6 +91,26 @@ class RunnerRows(unittest.TestCase):
 
     def test_start_reports_its_overhead(self):
         self.assertEqual(runner.rows(figures())[-1][2], "30.0 ms against 4.0 ms: 26.0 ms more")
+
+
+class ConnectRows(unittest.TestCase):
+    def rows(self):
+        times = {"select": {"direct": [0.010, 0.020, 0.030], "nginx, TCP": [0.012, 0.022, 0.062]}}
+        results = {"size": 1_000_000, "rates": {"direct": [2e8, 1e8, 3e8], "nginx, TCP": [1e8, 1e8, 1e8]}}
+        return [(what, value) for what, _, value, _ in connect.rows(times, results, {"nginx, TCP": (10.0, 20.0)})]
+
+    def test_proxies_are_compared_with_the_direct_way(self):
+        values = dict(self.rows())
+        self.assertEqual(values["`SELECT 1`, encoded before, 3 times: direct"], "median 20.00 ms, p99 29.80 ms")
+        self.assertIn("1.10× and 2.05×, 2000 µs more", values["`SELECT 1`, encoded before, 3 times: nginx, TCP"])
+        self.assertEqual(values["a result of 1 MB: nginx, TCP"], "100 MB/s: 0.50×")
+
+    def test_memory_is_divided_by_the_sessions(self):
+        self.assertEqual(self.rows()[-1][1], "10.0 MiB, 10.2 KiB each; 20.0 MiB in all")
+
+    def test_each_proxy_has_a_template(self):
+        folder = SCRIPT.parent / "connect"
+        self.assertEqual(sorted(connect.PROXIES), sorted(path.name for path in folder.iterdir()))
 
 
 if __name__ == "__main__":

@@ -123,6 +123,10 @@ fn paths(compilation: &Compilation) -> Vec<&str> {
     compilation.sources.files().iter().map(|file| &*file.path).collect()
 }
 
+/// All kinds of jobs and of runs.
+const KINDS: [&str; 10] =
+    ["continuous", "jar", "manual", "onAssets", "pool", "pyspark", "schedule", "service", "sql", "stream"];
+
 #[test]
 fn stored_analyses_link_like_fresh_ones() {
     let project = Project::none();
@@ -158,19 +162,7 @@ fn stored_analyses_link_like_fresh_ones() {
             .flat_map(|index| fresh.graph.nodes.iter().filter(move |it| it.at.file.0 as usize == index + 1));
         kinds.extend(nodes.flat_map(|node| [node.job.name(), node.run.name()]));
     }
-    let all = [
-        "continuous",
-        "jar",
-        "manual",
-        "onAssets",
-        "pool",
-        "pyspark",
-        "schedule",
-        "service",
-        "sql",
-        "stream",
-    ];
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), KINDS);
 }
 
 /// Returns a value for each parameter without a default.

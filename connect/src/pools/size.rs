@@ -1,7 +1,8 @@
 //! The number of drivers of a pool: a pure function of its declaration, its drivers and the sessions that wait.
 //!
-//! A pool grows at once and shrinks slowly: sessions that wait get drivers up to the maximum, while a driver without sessions is
-//! ended only once there have been too many of them for [`SURPLUS_TIME`]. Between `min_idle` and `max_idle` nothing changes.
+//! A pool keeps `min_idle` drivers ready for a session: without one in a private pool, and below the maximum of sessions in a
+//! domain's. It grows at once and shrinks slowly: sessions that wait get drivers up to the maximum, while a driver without sessions is
+//! ended only once there have been more than `max_idle` of them for [`SURPLUS_TIME`].
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -95,12 +96,21 @@ pub(crate) fn decide(
     let is_idle = |it: &&Member| it.state == State::Open && it.live == 0 && !it.is_owned && !is_outdated(it);
     let idle = count(&is_idle);
 
+    // A driver of a domain is ready for a session until it is full.
+    let is_ready = |it: &&Member| match declared.share {
+        Share::Private => is_idle(it),
+        Share::Domain => {
+            it.state == State::Open && it.live < declared.sessions_per_driver && !is_outdated(it)
+        }
+    };
+    let ready = count(&is_ready);
+
     let wanted = declared.min_idle.saturating_add(drivers_for(declared, demand));
-    let missing = wanted.saturating_sub(idle + starting);
+    let missing = wanted.saturating_sub(ready + starting);
     decision.start = missing.min(declared.max.saturating_sub(all));
 
     // A driver in use is replaced only if there is a place for another one; otherwise new sessions would find none.
-    let has_place = all + decision.start < declared.max || idle + starting > 0;
+    let has_place = all + decision.start < declared.max || ready + starting > 0;
     if has_place {
         let in_use = |it: &&Member| it.state == State::Open && it.live > 0 && is_outdated(it);
         decision.drain.extend(members.iter().filter(in_use).map(|member| member.slot));
@@ -173,7 +183,10 @@ mod tests {
     #[test]
     fn idle_drivers_are_kept_ready() {
         assert_eq!(decide_at(&declared(), &[], 0, NOW).start, 1);
-        assert_eq!(decide_at(&declared(), &[open(0, 1)], 0, NOW).start, 1);
+        assert_eq!(decide_at(&declared(), &[open(0, 3)], 0, NOW), Decision::default());
+        assert_eq!(decide_at(&declared(), &[open(0, 4)], 0, NOW).start, 1);
+        let private = Declared { share: Share::Private, ..declared() };
+        assert_eq!(decide_at(&private, &[open(0, 1)], 0, NOW).start, 1);
         assert_eq!(decide_at(&declared(), &[open(0, 0)], 0, NOW), Decision::default());
         let starting = Member { state: State::Starting, started: None, ..open(0, 0) };
         assert_eq!(decide_at(&declared(), &[starting], 0, NOW), Decision::default());

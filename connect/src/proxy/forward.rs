@@ -1,5 +1,6 @@
 //! Forwards a call to the driver of its session.
 
+use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,8 +132,13 @@ impl Inner {
         }
         let mut response = Response::from_parts(parts, ());
         response.headers_mut().remove(CONTENT_LENGTH);
-        let body = Full::new(bytes).with_trailers(std::future::ready(trailers.map(Ok)));
-        Ok(response.map(|()| Body::new(body)))
+        let body = match trailers {
+            Some(trailers) => Body::new(Full::new(bytes).with_trailers(ready(Some(Ok(trailers))))),
+            // The headers have the status, and clients require that they end the stream.
+            None if bytes.is_empty() => Body::empty(),
+            None => Body::new(Full::new(bytes)),
+        };
+        Ok(response.map(|()| body))
     }
 
     /// Records that a session has ended at its driver.
@@ -165,23 +171,8 @@ impl Inner {
     }
 }
 
-/// Returns a request that has no effect, which a driver answers if it is ready and the token is right.
-pub(super) fn probe(address: &str, token: Option<&str>) -> Result<Request<Outgoing>, Status> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let path = format!("/{}/ReleaseSession", <super::Proxy as tonic::server::NamedService>::NAME);
-    let mut parts = Request::new(()).into_parts().0;
-    parts.headers = headers;
-    parts.uri = path.parse().map_err(|_| Status::internal("the path of the probe is wrong"))?;
-    let message = frame::frame_of(&request::released(&request::random_uuid())).freeze();
-    let mut message = bytes::BytesMut::from(message);
-    request::set_user(&mut message, "dcp");
-    let body = Outgoing::new(message.freeze(), Frames::new(Body::empty()), "dcp", "");
-    upstream_request(parts, address, token, Method::ReleaseSession, body)
-}
-
 /// Returns the request for a driver: the client's, without what is meant for the proxy.
-fn upstream_request(
+pub(super) fn upstream_request(
     parts: Parts,
     address: &str,
     token: Option<&str>,
@@ -228,7 +219,7 @@ pub(super) fn released(session: &str) -> Result<Response<Body>, Status> {
     let mut trailers = HeaderMap::new();
     Status::ok("").add_header(&mut trailers)?;
     let body = Full::new(frame::frame_of(&message).freeze());
-    let body = body.with_trailers(std::future::ready(Some(Ok(trailers))));
+    let body = body.with_trailers(ready(Some(Ok(trailers))));
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     Ok(response)

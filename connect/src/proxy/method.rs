@@ -21,8 +21,7 @@ impl Method {
             "Config" => Self::Config,
             "CloneSession" => Self::CloneSession,
             "ReleaseSession" => Self::ReleaseSession,
-            "ReattachExecute" | "ReleaseExecute" | "Interrupt" | "ArtifactStatus" | "FetchErrorDetails"
-            | "GetStatus" => Self::OfSession,
+            "ReattachExecute" | "ReleaseExecute" | "GetStatus" => Self::OfSession,
             _ => Self::Other,
         }
     }

@@ -1,45 +1,113 @@
-//! Finds out which drivers that start are ready.
+//! Finds out which drivers that start are ready, and executes a first query there.
+//!
+//! A JVM that has executed nothing takes seconds for its first query. The proxy has it executed before a session is bound to the
+//! driver.
 
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use http_body_util::BodyExt as _;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
 use tokio::time::timeout;
+use tonic::Status;
+use tonic::body::Body;
 
+use super::method::Method;
+use super::outgoing::Outgoing;
 use super::{Inner, forward};
+use crate::client::{Session, Wanted};
 use crate::session::{DriverState, StoredDriver};
+use crate::wire::frame::Frames;
+use crate::wire::request;
 
-/// Maximum time of an answer.
+/// Maximum time of an answer, and of the first query.
 const TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_PARALLEL: usize = 16;
+const WARM_UP_TIMEOUT: Duration = Duration::from_mins(2);
+/// The user of the proxy's own sessions.
+const USER: &str = "dcp:proxy";
+/// A query with an aggregate, a shuffle and a sort.
+const WARM_UP: &str = "SELECT id % 3 AS k, count(*), max(CAST(id AS STRING)) FROM range(100) GROUP BY 1 ORDER BY 1";
+
+/// The drivers that are being probed.
+#[derive(Debug, Default)]
+pub(super) struct Probes(Mutex<HashSet<String>>);
 
 impl Inner {
-    /// Probes the drivers that start, and records those that answer.
-    pub(super) async fn probe_starting(&self) {
+    /// Probes the drivers that start, and records those that are ready.
+    pub(super) fn probe_starting(self: &Arc<Self>) {
         let snapshot = self.directory.snapshot();
-        let starting = snapshot.drivers.values().filter(|it| it.state == DriverState::Starting);
-        stream::iter(starting).for_each_concurrent(MAX_PARALLEL, |stored| self.probe(stored)).await;
-    }
-
-    async fn probe(&self, stored: &StoredDriver) {
-        let id = stored.driver.id.as_str();
-        if let Ok(true) = timeout(TIMEOUT, self.answers(stored)).await {
-            // If this fails, the next probe records it.
-            let _ = self.store.set_open(id).await;
+        for stored in snapshot.drivers.values().filter(|it| it.state == DriverState::Starting) {
+            let id = stored.driver.id.clone();
+            if !self.probes.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+                continue;
+            }
+            let (inner, stored) = (Arc::clone(self), stored.clone());
+            tokio::spawn(async move {
+                inner.probe(&stored).await;
+                inner.probes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            });
         }
     }
 
-    /// Returns whether a driver accepts a call.
-    async fn answers(&self, stored: &StoredDriver) -> bool {
-        let token = (self.tokens)(&stored.driver.id);
+    async fn probe(self: &Arc<Self>, stored: &StoredDriver) {
+        let service = DriverService { inner: Arc::clone(self), stored: stored.clone() };
+        let Ok(session) = Session::new(service, &Wanted::default()) else { return };
+        // Releasing a session that does not exist succeeds, and leaves nothing.
+        if !matches!(timeout(TIMEOUT, session.try_release()).await, Ok(Ok(()))) {
+            return;
+        }
+        // A driver that can't execute it is ready all the same: the error of a query says more than a session that waits.
+        let _ = timeout(WARM_UP_TIMEOUT, warm_up(&session)).await;
+        let _ = timeout(TIMEOUT, session.try_release()).await;
+        // If this fails, the next probe records it.
+        let _ = self.store.set_open(&stored.driver.id).await;
+    }
+}
+
+async fn warm_up<T: crate::client::Service>(session: &Session<T>) -> Result<(), Status> {
+    let mut batches = session.execute(WARM_UP, None).await?;
+    while batches.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Calls of the proxy itself to one driver.
+#[derive(Clone)]
+struct DriverService {
+    inner: Arc<Inner>,
+    stored: StoredDriver,
+}
+
+impl DriverService {
+    async fn send(self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let (parts, body) = request.into_parts();
+        let mut frames = Frames::new(body);
+        let first = frames.next().await?;
+        let mut first = first.ok_or_else(|| Status::internal("the call has no message"))?;
+        request::set_user(&mut first, USER);
+        let token = (self.inner.tokens)(&self.stored.driver.id);
         let token = token.as_ref().map(|token| token.expose());
-        let Ok(request) = forward::probe(&stored.driver.address, token) else { return false };
-        let Ok(response) = self.send(stored, request).await else { return false };
-        let (parts, body) = response.into_parts();
-        let Ok(body) = body.collect().await else { return false };
-        let status =
-            body.trailers().and_then(|it| it.get("grpc-status")).or(parts.headers.get("grpc-status"));
-        status.is_some_and(|status| status.as_bytes() == b"0")
+        let body = Outgoing::new(first.freeze(), frames, USER, "");
+        let address = &self.stored.driver.address;
+        let request = forward::upstream_request(parts, address, token, Method::Other, body)?;
+        Ok(self.inner.send(&self.stored, request).await?.map(Body::new))
+    }
+}
+
+impl tower_service::Service<Request<Body>> for DriverService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let sent = self.clone().send(request);
+        async move { Ok(sent.await.unwrap_or_else(Status::into_http)) }.boxed()
     }
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
+import signal
 import threading
 import time
 import unittest
@@ -67,6 +69,16 @@ def in_thread(function: Callable[..., T], *arguments: Any) -> Future[T]:
     return future
 
 
+STOPPED: list[SparkSession] = []
+
+
+def stop(spark: SparkSession) -> None:
+    """Stops a session. PySpark alone would try for ten minutes."""
+    # The deletion of a session by the 4.0 client breaks queries of other sessions that are about to end.
+    STOPPED.append(spark)
+    in_thread(spark.stop).result(30)
+
+
 class Raw:
     """Calls of the protocol without PySpark: without its retries, and with requests that PySpark would not send."""
 
@@ -110,17 +122,53 @@ class Raw:
         self.channel.close()
 
 
+@functools.cache
+def error_of_address() -> str:
+    """Waits once until the address answers. Without it, each test would wait for an address that does not."""
+    if not URL:
+        return "DCP_CONNECT_URL has no address: set it, such as to sc://127.0.0.1:15002"
+    raw = Raw(URL)
+    deadline = time.monotonic() + 120
+    try:
+        while True:
+            try:
+                raw.conf("spark.sql.ansi.enabled")
+                return ""
+            except grpc.RpcError as error:
+                # The address of a pool may have no driver yet.
+                waits = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+                if not waits or time.monotonic() > deadline:
+                    return f"DCP_CONNECT_URL does not answer: {error.code()}: {error.details()}"
+            time.sleep(0.2)
+    finally:
+        raw.close()
+
+
 class ConnectTest(unittest.TestCase):
     """Has one session for all tests of the class."""
 
+    DEADLINE = 120
+    """Seconds for a test. PySpark itself repeats a failed call for ten minutes."""
     spark: SparkSession
 
     @classmethod
     def setUpClass(cls) -> None:
-        if not URL:
-            raise AssertionError("DCP_CONNECT_URL has no address: set it, such as to sc://127.0.0.1:15002")
+        if error := error_of_address():
+            raise AssertionError(error)
         cls.spark = SparkSession.builder.remote(URL).create()
-        cls.addClassCleanup(cls.spark.stop)
+        cls.addClassCleanup(stop, cls.spark)
+
+    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
+        def expire(number: int, frame: object) -> None:
+            raise AssertionError(f"the test took longer than {self.DEADLINE} s")
+
+        before = signal.signal(signal.SIGALRM, expire)
+        signal.alarm(self.DEADLINE)
+        try:
+            return super().run(result)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
 
     def __str__(self) -> str:
         # The tests run with several clients and servers, and the list of failures needs both.
@@ -130,7 +178,7 @@ class ConnectTest(unittest.TestCase):
     def session(self, url: str = URL, **parameters: str) -> SparkSession:
         """Creates another session, which ends with the test."""
         spark = SparkSession.builder.remote(with_parameters(url, **parameters)).create()
-        self.addCleanup(spark.stop)
+        self.addCleanup(stop, spark)
         return spark
 
     def raw(self, url: str = URL, like: SparkSession | None = None, **parameters: str) -> Raw:

@@ -92,7 +92,7 @@ class Settings(ConnectTest):
         with self.conf(self.spark, "spark.sql.session.timeZone", "Asia/Kolkata"):
             self.assertEqual(self.spark.sql("SELECT current_timezone() AS zone").collect(), [Row(zone="Asia/Kolkata")])
 
-    def test_setting_of_the_session_builder_is_applied(self):
+    def test_ansi_mode_is_switched_off_for_a_session(self):
         spark = self.session()
         spark.conf.set("spark.sql.ansi.enabled", "false")
         self.assertEqual(spark.sql("SELECT CAST('x' AS INT) AS it").collect(), [Row(it=None)])
@@ -156,8 +156,10 @@ class Errors(ConnectTest):
     def test_unknown_method_is_unimplemented(self):
         from pyspark.sql.connect.proto import base_pb2
 
+        raw = self.raw(like=self.spark)
+        request = raw.fill(base_pb2.ReleaseSessionRequest()).SerializeToString()
         with self.rejected(grpc.StatusCode.UNIMPLEMENTED, "NoSuchMethod"):
-            self.raw().call_bytes("NoSuchMethod", b"", base_pb2.ConfigResponse)
+            raw.call_bytes("NoSuchMethod", request, base_pb2.ConfigResponse)
 
 
 class Listener(StreamingQueryListener):

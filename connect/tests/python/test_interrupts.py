@@ -50,6 +50,9 @@ class Interrupts(ConnectTest):
         self.assertEqual(self.spark.interruptAll(), [operation_id])
         self.assert_cancelled(query)
 
+    def test_interrupt_as_the_first_call_of_a_session_interrupts_nothing(self):
+        self.assertEqual(self.session().interruptAll(), [])
+
     def test_operation_is_interrupted_by_its_id(self):
         query, operation_id = self.start()
         self.assertEqual(self.spark.interruptOperation(operation_id), [operation_id])
@@ -60,6 +63,8 @@ class Interrupts(ConnectTest):
             self.spark.addTag("slow")
             return endless(self.spark)
 
+        # The server knows the session after its first call.
+        self.assertTrue(self.spark.version)
         query = in_thread(tagged)
         self.assertEqual(self.spark.interruptTag("fast"), [])
         wait_until("an operation has the tag", lambda: self.spark.interruptTag("slow"))

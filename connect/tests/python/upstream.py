@@ -19,8 +19,8 @@ from support import URL, ConnectTest
 
 DIRECT = os.environ.get("DCP_CONNECT_DIRECT", "")
 SOURCE = os.environ.get("SPARK_SOURCE", "")
-DEADLINE = 600
-"""Seconds for a module."""
+SECONDS = 600
+"""Deadline of a module."""
 
 DOCTESTS = {
     "catalog": 21, "column": 13, "conf": 1, "dataframe": 70, "functions.builtin": 70, "functions.partitioning": 1, "group": 7,
@@ -61,7 +61,7 @@ def run(module: str, url: str) -> tuple[dict[str, list[str]], float]:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", Path(__file__).with_name("upstream_child.py"), *arguments],
         env={**os.environ, "SPARK_CONNECT_TESTING_REMOTE": url},
-        capture_output=True, text=True, errors="replace", timeout=DEADLINE,
+        capture_output=True, text=True, errors="replace", timeout=SECONDS,
     )
     if done.returncode != 0:
         raise AssertionError(f"{module} ended with {done.returncode}:\n{done.stderr[-3000:]}")
@@ -70,6 +70,8 @@ def run(module: str, url: str) -> tuple[dict[str, list[str]], float]:
 
 
 class Upstream(ConnectTest):
+    DEADLINE = 2 * SECONDS + 60
+
     @classmethod
     def setUpClass(cls) -> None:
         if not URL:

@@ -2,6 +2,7 @@
 
 mod data;
 mod data_type;
+mod driver_job;
 mod job;
 mod logging;
 mod names;
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use data::{DataRef, Output};
+pub use driver_job::CONNECT_SERVER;
 pub use job::{Jar, Job, JobKind, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
 pub use logging::{LogFormat, LogLevel, Logging, RootLevel};
 pub use names::{
@@ -34,8 +36,7 @@ pub use pods::{
     Pods, PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
 };
 pub use pool::{
-    CONNECT_SERVER, PoolDrivers, PoolManifest, PoolSettings, PoolSpec, Recycle, SESSION_TIMEOUT, Sessions,
-    Share,
+    PoolDrivers, PoolManifest, PoolSettings, PoolSpec, Recycle, SESSION_TIMEOUT, Sessions, Share,
 };
 pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};

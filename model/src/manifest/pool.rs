@@ -1,17 +1,12 @@
 //! Pools of warm drivers that serve Spark Connect.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiVersion, ClassName, Dependencies, Duration, Engine, Jar, Job, Kind, Lifecycle, Manifest, Metadata,
-    Placement, Pods, Resources, Retry, Run, SparkConf, Spec, Timeouts,
+    ApiVersion, Dependencies, Duration, Engine, Lifecycle, Metadata, Placement, Pods, Resources, SparkConf,
+    Spec,
 };
-
-/// The class that serves Spark Connect, which is part of Spark since 4.0.
-pub const CONNECT_SERVER: &str = "org.apache.spark.sql.connect.service.SparkConnectServer";
 
 /// Spark's setting of the time after which an unused session ends, which `sessions.idleTimeout` sets.
 pub const SESSION_TIMEOUT: &str = "spark.connect.session.manager.defaultSessionTimeout";
@@ -76,15 +71,16 @@ pub enum Share {
     Private,
 }
 
-/// The number of drivers of the pool. A driver is idle if it is ready and has no session.
+/// The number of drivers of the pool. A driver is idle if it has no session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PoolDrivers {
-    /// Minimum number of idle drivers. With 0, the first session waits until a driver has started.
+    /// Minimum number of drivers that are ready for a new session: those with fewer than `sessions.perDriver`, or, in a
+    /// private pool, idle ones. With 0, the first session waits until a driver has started.
     #[serde(default = "PoolDrivers::default_min_idle")]
     #[schemars(range(max = 1000))]
     pub min_idle: u32,
-    /// Maximum number of idle drivers. Further idle drivers are stopped. Default: `minIdle` and one more, at most
+    /// Maximum number of idle drivers. If there are more for two minutes, they are stopped. Default: `minIdle` and one more, at most
     /// `max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1000))]
@@ -183,48 +179,6 @@ pub struct PoolSettings {
     pub drivers: PoolDrivers,
     pub sessions: Sessions,
     pub recycle: Recycle,
-}
-
-/// Turns a pool into a workload whose job is a driver of the pool. The checks and the compiler treat both alike.
-impl From<PoolManifest> for Manifest {
-    fn from(pool: PoolManifest) -> Self {
-        let PoolManifest { api_version, kind: PoolKind::Pool, metadata, spec } = pool;
-        let PoolSpec {
-            engine,
-            resources,
-            share,
-            drivers,
-            sessions,
-            recycle,
-            dependencies,
-            placement,
-            spark,
-            pods,
-            ttl,
-            lifecycle,
-        } = spec;
-        let class = ClassName::parse(CONNECT_SERVER).expect("it is the name of a class");
-        let job = Job::Jar(Jar { main: None, class, args: Vec::new(), parameters: BTreeMap::new() });
-        let spec = Spec {
-            engine,
-            job,
-            dependencies,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            run: Run::Pool(Box::new(PoolSettings { share, drivers, sessions, recycle })),
-            orchestrator: None,
-            resources,
-            // A driver that has ended has lost its sessions, so the pool starts another one instead.
-            retry: Retry { attempts: 1, remedies: 0, ..Retry::default() },
-            timeouts: Timeouts::default(),
-            ttl,
-            placement,
-            spark,
-            pods,
-            lifecycle,
-        };
-        Self { api_version, kind: Kind::Pool, metadata, spec }
-    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,7 @@ use dcp_model::manifest::{CORE_ETL, POOL, SESSION_TIMEOUT, Share};
 
 use super::stream::Finding;
 use super::workload_version::WorkloadVersion;
-use super::{Class, Reason};
-
-/// The kind of job and of run that plans show for a pool.
-pub(super) const RUN: &str = "pool";
+use super::{Class, Reason, workload_version};
 
 /// The cost of a change of the drivers' job.
 pub(super) const REPLACED: &str =
@@ -51,7 +48,7 @@ pub(super) fn share(old: Share, new: Share) -> Finding {
 /// Returns the reason of a change from a workload to a pool, or from a pool to a workload.
 pub(super) fn other_kind(old: &WorkloadVersion, new: &WorkloadVersion) -> Finding {
     let (class, why) = match (old.run(), new.run()) {
-        (Some(RUN), _) => (
+        (Some(workload_version::POOL), _) => (
             Class::Restart,
             "all drivers of the pool are stopped, and their sessions end; then the workload runs",
         ),

@@ -2,9 +2,8 @@
 
 use dcp_model::manifest::Reset;
 
-use super::pool;
 use super::reason;
-use super::workload_version::{Planned, WorkloadDiff, WorkloadFieldLocator, WorkloadVersion, steps};
+use super::workload_version::{POOL, Planned, WorkloadDiff, WorkloadFieldLocator, WorkloadVersion, steps};
 use super::{Class, Consent, Live, Reason, Workload};
 use crate::state::Action;
 
@@ -28,7 +27,7 @@ pub(super) fn describe(
         domain: domain.to_owned(),
         name: name.to_owned(),
         job: match &side.job {
-            _ if side.pool.is_some() => pool::RUN.to_owned(),
+            _ if side.pool.is_some() => POOL.to_owned(),
             Some(job) => job.job.kind().to_string(),
             None => String::new(),
         },

@@ -7,7 +7,7 @@ use dcp_model::manifest::{Job, Location};
 use dcp_model::primitive::{Address, Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator, Pool, Primitive};
 use serde_json::Value;
 
-use super::{SourceLocation, Step, Workload, pool};
+use super::{SourceLocation, Step, Workload};
 use crate::state::{Action, Entry};
 
 /// Finds the place of a workload's field: by domain, name, and the path in the manifest.
@@ -50,6 +50,9 @@ pub(super) fn group_dag(body: &Body) -> Option<&Orchestrator> {
     }
 }
 
+/// The kind of job and of run that plans show for a pool.
+pub(super) const POOL: &str = "pool";
+
 /// One side of a workload.
 #[derive(Debug, Default)]
 pub(super) struct WorkloadVersion {
@@ -78,7 +81,7 @@ impl WorkloadVersion {
     /// Returns the kind of run in the words of the manifest, or `pool`.
     pub(super) fn run(&self) -> Option<&'static str> {
         if self.pool.is_some() {
-            return Some(pool::RUN);
+            return Some(POOL);
         }
         match (&self.continuous, &self.orchestrator) {
             (Some(job), _) => Some(job.kind()),

@@ -53,7 +53,7 @@ pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, Str
         match &primitive.body {
             Body::CoreEtlJob(it) => job = Some(&**it),
             Body::ContinuousJob(it) => streaming = Some(Streaming::of(it)),
-            Body::Orchestrator(_) => {}
+            Body::Orchestrator(_) | Body::Pool(_) => {}
         }
     }
     let id = Id::parse("a1").expect("the id is valid");
