@@ -55,7 +55,9 @@ fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
             if !is_plain {
                 return Err(Failure::usage(format!("`{value}` can't be a `{key}`")));
             }
-            address.push_str(&format!(";{key}={value}"));
+            for part in [";", key, "=", value] {
+                address.push_str(part);
+            }
         }
     }
     Ok(address)
