@@ -40,8 +40,8 @@ use crate::wire::request;
 
 use forward::Forwarded;
 use method::Method;
-use sessions::{Named, Session, Sessions};
 use probe::Probes;
+use sessions::{Named, Session, Sessions};
 use upstream::Upstreams;
 
 /// The role that may use drivers of a domain: they run any program as the domain's account.

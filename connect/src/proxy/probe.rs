@@ -30,7 +30,8 @@ const WARM_UP_TIMEOUT: Duration = Duration::from_mins(2);
 /// The user of the proxy's own sessions.
 const USER: &str = "dcp:proxy";
 /// A query with an aggregate, a shuffle and a sort.
-const WARM_UP: &str = "SELECT id % 3 AS k, count(*), max(CAST(id AS STRING)) FROM range(100) GROUP BY 1 ORDER BY 1";
+const WARM_UP: &str =
+    "SELECT id % 3 AS k, count(*), max(CAST(id AS STRING)) FROM range(100) GROUP BY 1 ORDER BY 1";
 
 /// The drivers that are being probed.
 #[derive(Debug, Default)]
