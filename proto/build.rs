@@ -7,6 +7,7 @@ use std::{env, fs};
 use prost::Message as _;
 
 const PROTOCOLS: &[&str] = &[
+    "dcp/connect/v1/connect.proto",
     "dcp/control/v1/control.proto",
     "dcp/gateway/v1/gateway.proto",
     "dcp/identity/v1/identity.proto",

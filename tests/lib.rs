@@ -37,8 +37,12 @@ pub fn server_options(name: &str) -> dcp_server::Options {
 
 /// Returns the `OpenAPI` document of all that dcp serves, as `dcp up` serves it.
 pub fn openapi() -> String {
-    let parts =
-        [dcp_runner::rest::document(), dcp_reconciler::rest::document(), dcp_identity::rest::document()];
+    let parts = [
+        dcp_runner::rest::document(),
+        dcp_reconciler::rest::document(),
+        dcp_identity::rest::document(),
+        dcp_connect::rest::document(),
+    ];
     dcp_server::rest::document(parts)
 }
 

@@ -8,6 +8,7 @@ mod jobs;
 mod login;
 mod manifests;
 mod run;
+mod sandbox;
 mod secrets;
 mod serve;
 mod sessions;
@@ -24,6 +25,7 @@ pub(crate) use jobs::*;
 pub(crate) use login::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
+pub(crate) use sandbox::*;
 pub(crate) use secrets::*;
 pub(crate) use serve::*;
 pub(crate) use sessions::*;
@@ -136,6 +138,12 @@ pub(crate) enum Command {
     /// Print the address for Spark Connect clients, with a program to begin with
     #[command(after_help = CONNECT)]
     Connect(ConnectArgs),
+    /// List the pools of Spark Connect drivers, or the sessions on them
+    #[command(after_help = POOLS)]
+    Pools(PoolsArgs),
+    /// Create and use sandboxes: a session and a schema of your own, for a branch
+    #[command(after_help = SANDBOX)]
+    Sandbox(SandboxArgs),
     /// Show the status of continuous jobs
     #[command(after_help = STATUS)]
     Status(Status),

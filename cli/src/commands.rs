@@ -22,11 +22,13 @@ mod logout;
 mod logs;
 mod plan;
 mod policy;
+mod pools;
 mod request;
 mod result;
 mod rollback;
 mod run;
 mod runs;
+mod sandbox;
 mod schema;
 mod secrets;
 mod serve;
@@ -65,6 +67,8 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Result(args) => result::run(args, project, console),
         Command::Sql(args) => sql::run(args, project, console),
         Command::Connect(args) => connect::run(args, project, console),
+        Command::Sandbox(args) => sandbox::run(args, project, console),
+        Command::Pools(args) => pools::run(args, project, console),
         Command::Status(args) => status::run(args, project, console),
         Command::Pause(args) => request::run(Request::Pause, args, project, console),
         Command::Resume(args) => request::run(Request::Resume, args, project, console),

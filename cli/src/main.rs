@@ -20,6 +20,7 @@ mod progress;
 mod providers;
 mod render;
 mod runs;
+mod sandboxes;
 mod select;
 mod service_log;
 mod sessions;

@@ -6,6 +6,7 @@ mod github;
 pub(crate) mod jobs;
 mod json;
 pub(crate) mod plan;
+pub(crate) mod pools;
 pub(crate) mod run;
 mod sarif;
 pub(crate) mod secrets;

@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use dcp_connect::client::{Session, Wanted};
-use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options, Service};
+use dcp_connect::remote::SERVICE;
+use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options};
 use dcp_workspace::project::Workspace;
 use tonic::{Code, Status};
 
-use crate::args::DriverChoice;
+use crate::args::{ConnectServer, DriverChoice};
 use crate::failure::Failure;
 use crate::socket;
 
-const SERVICE: Service = Service { name: "proxy for Spark Connect", domain: "dcp.connect.v1" };
 /// Timeout of the beginning of a response. A statement may be analyzed for long before it has one.
-const DEADLINE: Duration = Duration::from_hours(24);
+pub(crate) const DEADLINE: Duration = Duration::from_hours(24);
 
 /// A proxy, and the driver that is asked for.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ pub(crate) struct Sessions {
 impl Sessions {
     /// Connects to the proxy of a choice: its server, that of the target, or the project's `dcp up`.
     pub(crate) async fn open(project: Option<&Path>, choice: &DriverChoice) -> Result<Self, Failure> {
-        let options = options(project, choice).await?;
+        let options = options(project, &choice.server).await?;
         let options = Options { deadline: DEADLINE, ..options };
         let client = Client::new(options, SERVICE).map_err(|error| failed(&error))?;
-        let DriverChoice { domain, pool, engine, target: _, server: _ } = choice.clone();
+        let DriverChoice { domain, pool, engine, server: _ } = choice.clone();
         Ok(Self { client, wanted: Wanted { domain, pool, engine } })
     }
 
@@ -51,8 +51,8 @@ impl Sessions {
     }
 }
 
-/// Returns the options for the proxy of a choice.
-pub(crate) async fn options(project: Option<&Path>, choice: &DriverChoice) -> Result<Options, Failure> {
+/// Returns the options for a proxy: the named one, that of the target, or the project's `dcp up`.
+pub(crate) async fn options(project: Option<&Path>, choice: &ConnectServer) -> Result<Options, Failure> {
     if let Some(server) = &choice.server {
         let home = Workspace::find(project, &[]).ok();
         return crate::control::remote_options(server, home.as_ref().map(|home| home.root.as_path()));
@@ -69,7 +69,8 @@ pub(crate) async fn options(project: Option<&Path>, choice: &DriverChoice) -> Re
     }
 }
 
-fn failed(error: &CallError) -> Failure {
+/// Returns the failure of a call.
+pub(crate) fn failed(error: &CallError) -> Failure {
     match error {
         CallError::Rejected(error) => Failure::new(error.message.clone()),
         CallError::Invalid(why) | CallError::Denied(why) | CallError::Unavailable(why) => Failure::new(why),
@@ -86,11 +87,4 @@ pub(crate) fn statement_failed(status: &Status) -> Failure {
         }
         _ => failure,
     }
-}
-
-/// Returns whether the session is gone, with its driver.
-pub(crate) fn is_lost(status: &Status) -> bool {
-    ["SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND"]
-        .iter()
-        .any(|class| status.message().starts_with(&format!("[INVALID_HANDLE.{class}]")))
 }

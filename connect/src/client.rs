@@ -3,6 +3,7 @@
 //! A query is reattachable: if its stream ends early, the client goes on after the last response that it has. A query whose
 //! connection breaks before the first response is sent again only if the server does not know it.
 
+mod arguments;
 mod execution;
 mod messages;
 mod rows;
@@ -24,6 +25,7 @@ use messages::{
     ConfigOperation, ConfigRequest, ConfigSet, Ignored, InterruptRequest, KeyValue, ReleaseSessionRequest,
 };
 
+pub use arguments::Arguments;
 pub use execution::Batches;
 pub use rows::{ArrowStream, Cell, Column, Rows, Schema};
 
@@ -107,7 +109,17 @@ impl<T: Service> Session<T> {
 
     /// Executes a statement. Returns the rows of its result, in the format of Arrow. At most `limit` rows are fetched.
     pub async fn execute(&self, sql: &str, limit: Option<u32>) -> Result<Batches<T>, Status> {
-        execution::execute(self, sql, limit).await
+        self.execute_with(sql, &Arguments::default(), limit).await
+    }
+
+    /// Executes a statement with the values of its parameters.
+    pub async fn execute_with(
+        &self,
+        sql: &str,
+        arguments: &Arguments,
+        limit: Option<u32>,
+    ) -> Result<Batches<T>, Status> {
+        execution::execute(self, sql, arguments, limit).await
     }
 
     /// Sets settings of the session.

@@ -67,6 +67,13 @@ pub(crate) fn invalid_handle(handle: &str, reason: Handle) -> Status {
     Status::with_error_details(Code::Internal, message, details)
 }
 
+/// Returns whether an error says that the session has ended, or its driver.
+pub fn is_lost(status: &Status) -> bool {
+    ["SESSION_CHANGED", "SESSION_CLOSED", "SESSION_NOT_FOUND"]
+        .iter()
+        .any(|class| status.message().starts_with(&format!("[INVALID_HANDLE.{class}]")))
+}
+
 /// Returns the error of a call that may succeed after a time.
 pub(crate) fn retry_after(code: Code, delay: Duration, message: impl Into<String>) -> Status {
     let mut details = ErrorDetails::with_retry_info(Some(delay));

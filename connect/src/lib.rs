@@ -5,11 +5,19 @@
 
 pub mod client;
 mod directory;
+pub mod expiry;
 mod failure;
+mod overview;
 pub mod pools;
 pub mod proxy;
+pub mod remote;
 pub mod rest;
 pub mod route;
+pub mod sandboxes;
+pub mod service;
 pub mod session;
 pub mod store;
 mod wire;
+
+pub use failure::is_lost;
+pub use overview::{DriverCounts, PoolStatus, SessionStatus};

@@ -30,6 +30,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
+use crate::client::Wanted;
 use crate::directory::Directory;
 use crate::failure::{Handle, invalid_handle};
 use crate::route;
@@ -101,6 +102,35 @@ impl Proxy {
         Ok(Self(inner))
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.0.clock)()
+    }
+
+    /// Returns the domain of a new session, and checks that the caller may use such a pool of it.
+    pub(crate) async fn domain(&self, caller: &Caller, wanted: &Wanted) -> Result<String, Status> {
+        let mut directory = self.0.directory.clone();
+        // A pool that was just applied is in the second snapshot from now.
+        for _ in 0..2 {
+            if let Ok(domain) = self.0.usable_domain(caller, &asked(wanted)) {
+                return Ok(domain);
+            }
+            directory.changed().await;
+        }
+        self.0.usable_domain(caller, &asked(wanted))
+    }
+
+    /// Returns whether a driver takes a new session of a user now.
+    pub(crate) fn has_driver(&self, wanted: &Wanted, user: &str) -> bool {
+        let snapshot = self.0.directory.snapshot();
+        let of = (wanted.domain.as_deref().unwrap_or_default(), user, "");
+        let found = route::route(&asked(wanted), of, snapshot.pools.iter(), snapshot.drivers.values());
+        found.is_some_and(|found| !found.drivers.is_empty())
+    }
+
     /// Stores the use of sessions since the last time, as when the proxy ends.
     pub async fn flush(&self) {
         self.0.maintain().await;
@@ -166,6 +196,11 @@ impl Inner {
         let denied = caller.check(ROLE, resource).err();
         denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
     }
+}
+
+fn asked(wanted: &Wanted) -> route::Request {
+    let Wanted { domain, pool, engine } = wanted.clone();
+    route::Request { domain, pool, engine }
 }
 
 /// Returns the resource of a pool, whose role a caller needs. A driver that dcp did not start belongs to its domain alone.

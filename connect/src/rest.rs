@@ -1,10 +1,10 @@
-//! SQL over REST, for queries that are quick enough for one request.
+//! Pools, sessions and SQL over REST. SQL is for queries that are quick enough for one request.
 
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Within, json, non_null};
+use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Query, Within, json, non_null};
 use dcp_server::{ServiceError, offload};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,11 +12,12 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use utoipa::openapi::OpenApi;
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::{IntoParams, OpenApi as _, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::client::{Rows, Session, Wanted};
+use crate::overview::{DOMAIN, Overview, PoolStatus, SessionStatus};
 use crate::proxy::{CallerProxy, Proxy};
 
 const DEFAULT_ROWS: u64 = 1_000;
@@ -32,11 +33,14 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 struct Served(Proxy);
 
 impl Interface for Served {
-    const DOMAIN: &'static str = "dcp.connect.v1";
+    const DOMAIN: &'static str = DOMAIN;
 }
 
 #[derive(utoipa::OpenApi)]
-#[openapi(tags((name = "sql", description = "Queries on the drivers of pools")))]
+#[openapi(tags(
+    (name = "pools", description = "Pools of Spark Connect drivers, and their sessions"),
+    (name = "sql", description = "Queries on the drivers of pools")
+))]
 struct Tags;
 
 /// Returns the interface.
@@ -50,13 +54,100 @@ pub fn document() -> OpenApi {
 }
 
 fn routes() -> OpenApiRouter<Served> {
-    OpenApiRouter::with_openapi(Tags::openapi()).routes(routes!(sql))
+    OpenApiRouter::with_openapi(Tags::openapi())
+        .routes(routes!(pools))
+        .routes(routes!(sessions))
+        .routes(routes!(sql))
+}
+
+/// Selects pools.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PoolsQuery {
+    /// Only pools of this domain; all domains by default.
+    #[serde(default, deserialize_with = "non_null")]
+    #[param(nullable = false)]
+    domain: Option<String>,
+}
+
+/// Selects sessions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct SessionsQuery {
+    /// Only sessions of this domain; all domains by default.
+    #[serde(default, deserialize_with = "non_null")]
+    #[param(nullable = false)]
+    domain: Option<String>,
+    /// Whether sessions of other users are listed too.
+    #[serde(default)]
+    #[param(default = false)]
+    all: bool,
+}
+
+/// The pools of Spark Connect drivers.
+#[derive(Debug, Serialize, ToSchema)]
+struct PoolList {
+    pools: Vec<PoolStatus>,
+}
+
+/// The sessions that have not ended.
+#[derive(Debug, Serialize, ToSchema)]
+struct SessionList {
+    sessions: Vec<SessionStatus>,
+}
+
+/// Lists the pools of Spark Connect drivers
+///
+/// Pools of domains that the caller may not read are left out.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pool",
+    params(PoolsQuery),
+    responses((status = 200, description = "The pools", body = PoolList), CommonErrors),
+    tag = "pools"
+)]
+async fn pools(
+    State(Served(proxy)): State<Served>,
+    call: Call,
+    Query(PoolsQuery { domain }): Query<PoolsQuery>,
+) -> Result<Response, ServiceError> {
+    note(&call, domain.as_deref());
+    let pools = Overview { store: proxy.store(), caller: &call.caller }.pools(domain.as_deref()).await?;
+    Ok(json(&PoolList { pools }))
+}
+
+/// Lists the caller's sessions
+///
+/// With `all`, those of other users too, in the domains in which the caller has the role `operator`. At most 10,000.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    params(SessionsQuery),
+    responses((status = 200, description = "The sessions", body = SessionList), CommonErrors),
+    tag = "pools"
+)]
+async fn sessions(
+    State(Served(proxy)): State<Served>,
+    call: Call,
+    Query(SessionsQuery { domain, all }): Query<SessionsQuery>,
+) -> Result<Response, ServiceError> {
+    note(&call, domain.as_deref());
+    let overview = Overview { store: proxy.store(), caller: &call.caller };
+    Ok(json(&SessionList { sessions: overview.sessions(domain.as_deref(), all).await? }))
+}
+
+fn note(call: &Call, domain: Option<&str>) {
+    if let Some(domain) = domain {
+        call.note(domain);
+    }
 }
 
 /// A statement, and the driver that executes it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Query {
+struct SqlQuery {
     /// One statement of Spark SQL.
     #[schema(min_length = 1, example = "SELECT status, count(*) AS orders FROM lake.orders GROUP BY status")]
     sql: String,
@@ -110,7 +201,7 @@ struct Column {
 #[utoipa::path(
     post,
     path = "/api/v1/sql",
-    request_body = Query,
+    request_body = SqlQuery,
     responses(
         (status = 200, description = "The rows", body = Rowset),
         (status = 413, description = "The body is larger than 4 MiB, or the rows are larger than 32 MiB", body = ErrorBody),
@@ -121,7 +212,7 @@ struct Column {
     tag = "sql"
 )]
 async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Result<Response, ServiceError> {
-    let query: Query = body.parse()?;
+    let query: SqlQuery = body.parse()?;
     if query.sql.trim().is_empty() {
         return Err(ServiceError::invalid(Served::DOMAIN, "sql", "`sql` is empty; write one statement"));
     }
@@ -145,9 +236,9 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
 
 async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result<Response, ServiceError> {
     let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
-    let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| failed(&status))?;
+    let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| statement_failed(&status))?;
     let (mut parts, mut bytes) = (Vec::new(), 0);
-    while let Some(batch) = batches.next().await.map_err(|status| failed(&status))? {
+    while let Some(batch) = batches.next().await.map_err(|status| statement_failed(&status))? {
         bytes += batch.len();
         if bytes > MAX_BYTES {
             let message =
@@ -193,7 +284,7 @@ impl Drop for Released {
 }
 
 /// Converts the error of a query. An error of the statement is one of the caller.
-fn failed(status: &Status) -> ServiceError {
+pub(crate) fn statement_failed(status: &Status) -> ServiceError {
     let info = status.get_details_error_info();
     let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
     let of_spark = info.filter(|info| info.domain == crate::failure::SPARK);

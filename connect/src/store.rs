@@ -7,6 +7,7 @@
 
 pub(crate) mod members;
 mod rows;
+pub(crate) mod sandboxes;
 
 use std::path::Path;
 
@@ -265,11 +266,17 @@ impl Store {
         Ok(ended)
     }
 
-    /// Returns the sessions that have not ended, of one domain or of all.
-    pub async fn sessions(&self, domain: Option<&str>) -> Result<Vec<(SessionKey, StoredSession)>> {
+    /// Returns the sessions that have not ended, of one domain or of all, and of one user or of all.
+    pub async fn sessions(
+        &self,
+        domain: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Vec<(SessionKey, StoredSession)>> {
         let query = "SELECT driver, bound_at, used_at, ended_at, domain, user_name, session FROM connect_sessions \
-            WHERE ended_at = 0 AND ($1 = '' OR domain = $1) ORDER BY domain, user_name, bound_at LIMIT 10000";
-        let rows = self.database.rows(sqlx::query(query).bind(domain.unwrap_or_default())).await?;
+            WHERE ended_at = 0 AND ($1 = '' OR domain = $1) AND ($2 = '' OR user_name = $2) \
+            ORDER BY domain, user_name, bound_at LIMIT 10000";
+        let query = sqlx::query(query).bind(domain.unwrap_or_default()).bind(user.unwrap_or_default());
+        let rows = self.database.rows(query).await?;
         rows.iter()
             .map(|row| {
                 let key = |at| self.database.get::<String>(row, at);

@@ -3,6 +3,14 @@
 /// The descriptors of every protocol, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// Interactive sessions: the pools of Spark Connect drivers, and the sessions on them.
+pub mod connect {
+    #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]
+    pub mod v1 {
+        tonic::include_proto!("dcp.connect.v1");
+    }
+}
+
 /// The control plane: the registry of applied workloads, continuous jobs, and assets.
 pub mod control {
     #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]

@@ -78,6 +78,12 @@ pub fn commit(root: &Path) -> Option<String> {
     Some(format!("{}{dirty}", head.trim()))
 }
 
+/// Returns the branch that is checked out; none outside of a repository, or for a commit without a branch.
+pub fn branch(root: &Path) -> Option<String> {
+    let name = git(root, &["symbolic-ref", "--short", "--quiet", "HEAD"]).ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// Returns the files that differ from a revision, relative to the project's folder, including untracked ones.
 pub fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<String>, Error> {
     let failed = |why: String| {

@@ -16,6 +16,7 @@ Examples:
   dcp run manifests/orders.yaml --param day=2026-11-20
   dcp run logistics/orders-daily --wait          an applied job
   dcp run jobs.yaml --select logistics/orders    one of several jobs of a file
+  dcp run orders.yaml --sandbox                  in the sandbox of the branch; see `dcp sandbox`
 
 Exit codes: 0 succeeded, or submitted without --wait; 1 failed, cancelled, or interrupted while waiting.";
 
@@ -36,6 +37,16 @@ pub(crate) struct Run {
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
+    /// Run the SQL of a file's job in a sandbox: its outputs go to the sandbox's schema [default NAME: from the Git branch]
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        conflicts_with_all = ["token", "wait"]
+    )]
+    pub(crate) sandbox: Option<String>,
     /// Name for this run: another run with the same name returns the same execution
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ValueEnum, ValueHint};
 
+use super::Format;
+
 pub(super) const SQL: &str = "\
 Statements run on a driver of a pool (`kind: Pool`), through the proxy for Spark Connect. A session has temporary views and \
 settings of its own, and ends with the command. At the prompt, a statement ends with `;`, Ctrl-C cancels it, and Ctrl-D ends \
@@ -45,12 +47,8 @@ pub(crate) struct DriverChoice {
     /// Version of Spark, such as 4.1 [default: any]
     #[arg(long, value_name = "VERSION")]
     pub(crate) engine: Option<String>,
-    /// The target of `dcp.yaml` [default: the one marked as default]
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) target: Option<String>,
-    /// URL of the proxy, instead of the target's
-    #[arg(long, value_name = "URL", env = "DCP_CONNECT")]
-    pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ConnectServer,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,4 +83,43 @@ pub(crate) struct ConnectArgs {
 pub(crate) enum ConnectFormat {
     Text,
     Url,
+}
+
+pub(super) const POOLS: &str = "\
+Lists the pools of Spark Connect drivers whose domain you may read. DRIVERS are those that are ready, starting, and \
+draining: a driver that drains takes no new session.
+
+Examples:
+  dcp pools
+  dcp pools --sessions                           your sessions
+  dcp pools --sessions --all --domain logistics  sessions of all users, for operators
+  dcp pools --output json";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PoolsArgs {
+    /// Show sessions instead of pools
+    #[arg(short, long)]
+    pub(crate) sessions: bool,
+    /// Show sessions of other users too; it needs the role `operator`
+    #[arg(long, requires = "sessions")]
+    pub(crate) all: bool,
+    /// Only this domain [default: all]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ConnectServer,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+/// The server of the proxy for Spark Connect.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct ConnectServer {
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// URL of the proxy, instead of the target's
+    #[arg(long, value_name = "URL", env = "DCP_CONNECT")]
+    pub(crate) server: Option<String>,
 }

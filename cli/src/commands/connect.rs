@@ -15,7 +15,7 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let options = super::serve::block_on(sessions::options(project, &args.driver))?;
+    let options = super::serve::block_on(sessions::options(project, &args.driver.server))?;
     let address = address(&options.url, &args.driver)?;
     if args.output == ConnectFormat::Url {
         writeln!(console.out, "{address}")?;
@@ -48,14 +48,16 @@ fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
     if is_tls {
         address.push_str(";use_ssl=true");
     }
-    let DriverChoice { domain, pool, engine, target: _, server: _ } = choice;
+    let DriverChoice { domain, pool, engine, server: _ } = choice;
     for (key, value) in [("dcp-domain", domain), ("dcp-pool", pool), ("dcp-engine", engine)] {
         if let Some(value) = value {
             let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
             if !is_plain {
                 return Err(Failure::usage(format!("`{value}` can't be a `{key}`")));
             }
-            address.push_str(&format!(";{key}={value}"));
+            for part in [";", key, "=", value] {
+                address.push_str(part);
+            }
         }
     }
     Ok(address)
@@ -64,10 +66,11 @@ fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::ConnectServer;
 
     fn choice(domain: Option<&str>, pool: Option<&str>) -> DriverChoice {
         let (domain, pool) = (domain.map(str::to_owned), pool.map(str::to_owned));
-        DriverChoice { domain, pool, engine: None, target: None, server: None }
+        DriverChoice { domain, pool, engine: None, server: ConnectServer::default() }
     }
 
     #[test]

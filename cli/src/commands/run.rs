@@ -1,5 +1,7 @@
 //! `dcp run`
 
+mod sandboxed;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,9 @@ pub(super) fn run(
     let file = is_file(&args.what).then(|| PathBuf::from(&args.what));
     let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
+    if let Some(sandbox) = &args.sandbox {
+        return sandboxed::run(&home, file.as_deref(), sandbox, args, console);
+    }
     let requested = match &file {
         Some(file) => job_of_file(&home, &target, file, args, console)?,
         None => Some(applied_job(&args.what, &target)?),

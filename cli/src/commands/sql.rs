@@ -1,6 +1,7 @@
 //! `dcp sql`
 
-mod output;
+pub(super) mod output;
+pub(super) mod place;
 mod prompt;
 
 use std::io::{IsTerminal as _, Read as _};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::sql;
 use dcp_connect::client::Session;
+use dcp_connect::is_lost;
 use dcp_server::client::AuthenticatedChannel;
 use dcp_workspace::files;
 
@@ -17,7 +19,8 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::progress;
-use crate::sessions::{Sessions, is_lost, statement_failed};
+use crate::sessions::{Sessions, statement_failed};
+pub(super) use place::Place;
 
 /// Maximum size of a script.
 const MAX_SCRIPT: u64 = 64 << 20;
@@ -28,7 +31,26 @@ const WAITING_DELAY: Duration = Duration::from_millis(1_500);
 /// Maximum time for ending a session or cancelling a statement.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The statements of a command, and the form of their rows.
+pub(super) struct Input<'a> {
+    pub(super) sql: Option<&'a str>,
+    pub(super) file: Option<&'a Path>,
+    pub(super) output: Option<RowFormat>,
+    pub(super) limit: Option<u32>,
+}
+
 pub(super) fn run(args: &SqlArgs, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
+    let SqlArgs { sql, file, driver, output, limit } = args;
+    let input = Input { sql: sql.as_deref(), file: file.as_deref(), output: *output, limit: *limit };
+    run_input(&input, console, async |_| Ok(Place::Sessions(Sessions::open(project, driver).await?)))
+}
+
+/// Runs the statements of a command in the session of a place.
+pub(super) fn run_input(
+    args: &Input<'_>,
+    console: &mut Console,
+    open: impl AsyncFnOnce(&mut Console) -> Result<Place, Failure>,
+) -> Result<Verdict, Failure> {
     let look = console.out.look;
     let format = args.output.unwrap_or(if look.terminal { RowFormat::Table } else { RowFormat::Json });
     if format == RowFormat::Arrow && look.terminal {
@@ -37,10 +59,10 @@ pub(super) fn run(args: &SqlArgs, project: Option<&Path>, console: &mut Console)
     }
     let script = script(args)?;
     super::serve::block_on(async {
-        let sessions = Sessions::open(project, &args.driver).await?;
+        let place = open(console).await?;
         let mut interrupts = Interrupts::new()?;
-        let session = sessions.session().await?;
-        let mut runner = StatementRunner { sessions, session, format, limit: args.limit };
+        let session = place.session().await?;
+        let mut runner = StatementRunner { place, session, format, limit: args.limit };
         let done = match script {
             Some(script) => runner.run_script(&script, &mut interrupts, console).await,
             None => prompt::run(&mut runner, &mut interrupts, console).await,
@@ -51,11 +73,11 @@ pub(super) fn run(args: &SqlArgs, project: Option<&Path>, console: &mut Console)
 }
 
 /// Returns the statements of the arguments or of the standard input; none for a prompt.
-fn script(args: &SqlArgs) -> Result<Option<String>, Failure> {
-    if let Some(sql) = &args.sql {
-        return Ok(Some(sql.clone()));
+fn script(args: &Input<'_>) -> Result<Option<String>, Failure> {
+    if let Some(sql) = args.sql {
+        return Ok(Some(sql.to_owned()));
     }
-    let bytes = match &args.file {
+    let bytes = match args.file {
         Some(path) => files::read_named(path, MAX_SCRIPT).map_err(|error| Failure::new(error.message))?,
         None if std::io::stdin().is_terminal() => return Ok(None),
         None => {
@@ -77,7 +99,7 @@ enum Outcome {
 
 /// Runs statements one after the other in a session.
 struct StatementRunner {
-    sessions: Sessions,
+    place: Place,
     session: Session<AuthenticatedChannel>,
     format: RowFormat,
     limit: Option<u32>,
@@ -115,14 +137,14 @@ impl StatementRunner {
         interrupts: &mut Interrupts,
         console: &mut Console,
     ) -> Result<Outcome, Failure> {
-        self.sessions.renew().await?;
+        self.place.renew_token().await?;
         let started = Instant::now();
         let mut interrupted = std::pin::pin!(interrupts.next());
         let waiting = progress::Waiting::new(console, "waiting for a driver", WAITING_DELAY);
         let executed = async {
             let batches = self.session.execute(statement, self.limit).await;
-            let mut batches = batches.map_err(|status| self.failed(&status))?;
-            let first = batches.next().await.map_err(|status| self.failed(&status))?;
+            let mut batches = batches.map_err(|status| Self::failed(&status))?;
+            let first = batches.next().await.map_err(|status| Self::failed(&status))?;
             Ok::<_, Failure>((first, batches))
         };
         let executed = tokio::select! {
@@ -149,7 +171,7 @@ impl StatementRunner {
         }
     }
 
-    fn failed(&self, status: &tonic::Status) -> Failure {
+    fn failed(status: &tonic::Status) -> Failure {
         match is_lost(status) {
             true => Failure::new(LOST).help("run the statement again, in a new session"),
             false => statement_failed(status),
@@ -157,8 +179,8 @@ impl StatementRunner {
     }
 
     /// Begins a new session, after the driver of the last one has ended.
-    async fn renew_session(&mut self) -> Result<(), Failure> {
-        self.session = self.sessions.session().await?;
+    async fn renew_session(&mut self, console: &mut Console) -> Result<(), Failure> {
+        self.session = self.place.renewed(console).await?;
         Ok(())
     }
 
@@ -168,6 +190,9 @@ impl StatementRunner {
     }
 
     async fn release(&self) {
+        if !self.place.ends_with_the_command() {
+            return;
+        }
         // If this fails, the session ends with its idle timeout.
         let _ = tokio::time::timeout(END_TIMEOUT, self.session.release()).await;
     }

@@ -90,19 +90,16 @@ async fn serve(
     let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
     let policy = options.access.as_ref().and_then(|access| access.policy().cloned());
     let (in_process_runner, clusters) = start_runner(home, args, policy, choice.as_ref(), console).await?;
-    if !console.quiet {
-        let folder = home.root.join(FOLDER);
-        writeln!(console.out, "what is applied and what is run is kept in {}", folder.display())?;
-    }
+    print_folder(home, console)?;
     let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
     let job_store = store.clone();
     let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
     let executions = Executions::Runner(Arc::clone(&runner));
     let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
-    let (sessions, proxy) = start_proxy(home).await?;
-    let pools = serve::new_pools(&local_jobs, sessions.clone(), Arc::clone(&runner), LEASE);
+    let connect = Connect::start(home).await?;
+    let pools = serve::new_pools(&local_jobs, connect.sessions.clone(), Arc::clone(&runner), LEASE);
     let runs = in_process_runner.store().clone();
-    let services = services(local_jobs.clone(), Arc::clone(&runner), runs, proxy.clone());
+    let services = services(local_jobs.clone(), Arc::clone(&runner), runs, connect.proxy.clone());
     let services = dcp_gateway::service::add_clusters(services, clusters);
     let reconciler = serve::new_reconciler(local_jobs, runner, LEASE);
     let (stop, stopping) = watch::channel(false);
@@ -118,8 +115,7 @@ async fn serve(
     stop.send_replace(true);
     let _ = reconciling.await;
     let _ = keeping.await;
-    proxy.flush().await;
-    sessions.close().await;
+    connect.close().await;
     // If this fails, the next Runner detects the dead one itself.
     let _ = in_process_runner.stop().await;
     in_process_runner.store().close().await;
@@ -133,14 +129,38 @@ fn connect_key(home: &Workspace) -> Result<ConnectKey, Failure> {
     ConnectKey::load_or_create(&path).map_err(|error| Failure::new(error.to_string()))
 }
 
-/// Starts the proxy for Spark Connect. Returns it with its sessions.
-async fn start_proxy(home: &Workspace) -> Result<(dcp_connect::store::Store, Proxy), Failure> {
-    let failed = |error: dcp_connect::store::Error| Failure::new(error.to_string());
-    let state = home.root.join(FOLDER).join("state.db");
-    let sessions = dcp_connect::store::Store::sqlite(&state).await.map_err(failed)?;
-    let tokens = DriversFile::none().tokens(Some(connect_key(home)?));
-    let proxy = Proxy::start(sessions.clone(), tokens, Timestamp::now).await.map_err(failed)?;
-    Ok((sessions, proxy))
+/// Prints the folder of the project's state.
+fn print_folder(home: &Workspace, console: &mut Console) -> Result<(), Failure> {
+    if !console.quiet {
+        let folder = home.root.join(FOLDER);
+        writeln!(console.out, "what is applied and what is run is kept in {}", folder.display())?;
+    }
+    Ok(())
+}
+
+/// The proxy for Spark Connect, its sessions, and the task that removes expired sandboxes.
+struct Connect {
+    sessions: dcp_connect::store::Store,
+    proxy: Proxy,
+    expiring: tokio::task::JoinHandle<()>,
+}
+
+impl Connect {
+    async fn start(home: &Workspace) -> Result<Self, Failure> {
+        let failed = |error: dcp_connect::store::Error| Failure::new(error.to_string());
+        let state = home.root.join(FOLDER).join("state.db");
+        let sessions = dcp_connect::store::Store::sqlite(&state).await.map_err(failed)?;
+        let tokens = DriversFile::none().tokens(Some(connect_key(home)?));
+        let proxy = Proxy::start(sessions.clone(), tokens, Timestamp::now).await.map_err(failed)?;
+        let expiring = tokio::spawn(dcp_connect::expiry::run(proxy.clone()));
+        Ok(Self { sessions, proxy, expiring })
+    }
+
+    async fn close(self) {
+        self.expiring.abort();
+        self.proxy.flush().await;
+        self.sessions.close().await;
+    }
 }
 
 /// Starts the Runner. Returns it with its clusters.
@@ -180,7 +200,7 @@ fn services(local_jobs: LocalJobs, runner: Arc<dyn Runner>, runs: Store, proxy: 
     let services = Services::new(dcp_proto::DESCRIPTORS);
     let (services, control) = serve::add_control_plane(services, local_jobs);
     let services = dcp_runner::service::add(services, Arc::clone(&runner));
-    let services = services.with_proxy(proxy.clone());
+    let services = dcp_connect::service::add(services.with_proxy(proxy.clone()), proxy.clone());
     let api = dcp_runner::rest::api(runner).merge(control).merge(dcp_identity::rest::api());
     let api = api.merge(dcp_connect::rest::api(proxy));
     let services = services.rest(api.into_router());

@@ -75,6 +75,19 @@ pub struct TableRef {
     pub path_format: Option<String>,
 }
 
+/// A use of a table in a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableUse {
+    /// The parts of the name, without backticks.
+    pub parts: Vec<String>,
+    pub at: Range<u32>,
+    /// Whether the statement writes, creates, changes or drops it.
+    pub writes: bool,
+    pub has_alias: bool,
+    /// Whether it is the path of files, such as ``parquet.`/path` ``.
+    pub is_path: bool,
+}
+
 /// A named parameter and all its places, without the colon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {

@@ -27,6 +27,7 @@ mod scan;
 mod script;
 mod select;
 mod tokens;
+mod uses;
 mod walk;
 
 #[cfg(test)]
@@ -37,8 +38,10 @@ use std::ops::Range;
 pub use facts::{
     Alias, Bound, Call, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Form, Join, JoinKind,
     Level, Operand, Parameter, Pivot, QueryShape, Relation, SetOperation, Side, StatementFacts,
-    StatementKind, TableRef, Text, UnsupportedForm, WindowKind,
+    StatementKind, TableRef, TableUse, Text, UnsupportedForm, WindowKind,
 };
+
+pub use uses::{Statement as StatementUses, Unsupported, uses};
 
 use sqlparser::ast::Statement;
 use sqlparser::parser::{Parser, ParserError};

@@ -6,7 +6,7 @@ use sqlparser::ast::{FunctionArg, Ident, ObjectName, Query, Spanned, TableAlias,
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::item::{Item, factor_span};
-use super::walk::{Source, Walk};
+use super::walk::{Access, Source, Walk};
 use super::{children, names, pivot};
 
 impl Walk {
@@ -170,6 +170,7 @@ impl Walk {
             alias: alias.map(|alias| alias.name.value.clone()),
             at: table.at.clone(),
         });
+        self.used(name, &table, Access { writes: false, has_alias: alias.is_some() });
         self.reads.add(table);
         Some(self.shape.relations.len() - 1)
     }

@@ -15,7 +15,7 @@ mod values;
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
-pub(super) use commands::commands;
+pub(super) use commands::{commands, name};
 pub(super) use scripts::flattened;
 
 use super::layout::{self, Layout};

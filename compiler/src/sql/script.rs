@@ -12,7 +12,7 @@ use sqlparser::tokenizer::Span;
 
 use super::facts::{Call, Facts, Form, QueryShape, StatementFacts, StatementKind, TableRef, UnsupportedForm};
 use super::layout::Layout;
-use super::walk::{View, Walk};
+use super::walk::{Access, View, Walk};
 use super::{Detail, Parsed, names};
 
 /// Returns the facts of a script, or `None` if they exceed the limit.
@@ -279,8 +279,8 @@ impl Walk {
     }
 
     fn target(&mut self, target: &TableFactor) {
-        if let TableFactor::Table { name, .. } = target {
-            self.write(name);
+        if let TableFactor::Table { name, alias, .. } = target {
+            self.write_aliased(name, alias.is_some());
         }
     }
 
@@ -293,13 +293,26 @@ impl Walk {
     fn read(&mut self, name: &ObjectName) {
         let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
         if !defined && let Some(table) = self.table(name) {
+            self.used(name, &table, Access { writes: false, has_alias: false });
             self.reads.add(table);
         }
     }
 
     fn write(&mut self, name: &ObjectName) {
+        self.write_aliased(name, false);
+    }
+
+    fn write_aliased(&mut self, name: &ObjectName, has_alias: bool) {
         if let Some(table) = self.table(name) {
+            self.used(name, &table, Access { writes: true, has_alias });
             self.writes.add(table);
+        }
+    }
+
+    /// Records the table or view that a statement defines without rows of its own, if uses are requested.
+    pub(super) fn define_target(&mut self, name: &ObjectName) {
+        if let Some(table) = self.table(name) {
+            self.used(name, &table, Access { writes: true, has_alias: false });
         }
     }
 
@@ -315,6 +328,15 @@ impl Walk {
             let shape = if self.executed { QueryShape::default() } else { self.shape.clone() };
             self.views.insert(name, View { shape, aggregated });
         }
+    }
+}
+
+/// Returns what a statement defines and the lineage leaves out: a view that is not temporary, or a table without a query.
+pub(super) fn defined(statement: &Statement) -> Option<&ObjectName> {
+    match statement {
+        Statement::CreateView(view) if !view.temporary => Some(&view.name),
+        Statement::CreateTable(create) if create.query.is_none() => Some(&create.name),
+        _ => None,
     }
 }
 

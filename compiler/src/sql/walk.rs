@@ -9,7 +9,9 @@ use sqlparser::tokenizer::Span;
 
 use super::canonical::canonical;
 use super::children::{self, Child};
-use super::facts::{EventWindow, Form, Level, QueryShape, TableRef, Text, UnsupportedForm, WindowKind};
+use super::facts::{
+    EventWindow, Form, Level, QueryShape, TableRef, TableUse, Text, UnsupportedForm, WindowKind,
+};
 use super::layout::Layout;
 use super::tokens::span_range;
 use super::{Detail, functions, names};
@@ -40,6 +42,15 @@ pub(super) struct Walk {
     pub(super) executed: bool,
     /// The qualifiers of columns in the enclosing `LATERAL` subquery, if there is one. In lower case.
     pub(super) lateral_qualifiers: Option<HashSet<String>>,
+    /// All uses of tables, if they are requested.
+    pub(super) uses: Option<Vec<TableUse>>,
+}
+
+/// How a statement uses a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Access {
+    pub(super) writes: bool,
+    pub(super) has_alias: bool,
 }
 
 /// Maximum number of recorded relations. Views of views, and joins of joins, could otherwise grow exponentially.
@@ -120,7 +131,17 @@ impl Walk {
             lateral_qualifiers: None,
             unsupported_forms: Vec::new(),
             executed: false,
+            uses: None,
         }
+    }
+
+    /// Records a use, if uses are requested.
+    pub(super) fn used(&mut self, name: &ObjectName, table: &TableRef, access: Access) {
+        let Access { writes, has_alias } = access;
+        let Some(uses) = &mut self.uses else { return };
+        let parts = names::parts(name).map(|part| part.value.clone()).collect();
+        let is_path = table.path_format.is_some();
+        uses.push(TableUse { parts, at: table.at.clone(), writes, has_alias, is_path });
     }
 
     /// Returns whether the shape of queries is requested, and not only the lineage.

@@ -6,6 +6,7 @@ use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
 
+use super::arguments::Arguments;
 use super::messages::{
     Command, ExecutePlanRequest, ExecutePlanResponse, Ignored, Limit, Plan, ReattachExecuteRequest,
     ReattachOptions, Relation, ReleaseAll, ReleaseExecuteRequest, RequestOption, Sql, SqlCommand,
@@ -35,9 +36,11 @@ impl<T: Service> Batches<T> {
 pub(super) async fn execute<T: Service>(
     session: &Session<T>,
     sql: &str,
+    arguments: &Arguments,
     limit: Option<u32>,
 ) -> Result<Batches<T>, Status> {
-    let sql = Relation { sql: Some(Sql { query: sql.to_owned() }), limit: None };
+    let sql = Sql { query: sql.to_owned(), named_arguments: arguments.0.clone() };
+    let sql = Relation { sql: Some(sql), limit: None };
     let command = Command { sql_command: Some(SqlCommand { input: Some(sql.clone()) }) };
     let mut responses = Responses::new(session, Plan { root: None, command: Some(command) });
     let mut relation = None;

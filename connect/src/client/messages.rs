@@ -1,6 +1,8 @@
 //! The messages of `spark.connect` that a client for SQL needs, with the field numbers of `base.proto`, `commands.proto` and
 //! `relations.proto`. Fields that it does not need are left out.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -58,6 +60,46 @@ pub(super) struct Limit {
 pub(super) struct Sql {
     #[prost(string, tag = "1")]
     pub(super) query: String,
+    #[prost(btree_map = "string, message", tag = "4")]
+    pub(super) named_arguments: BTreeMap<String, Expression>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Expression {
+    #[prost(message, optional, tag = "1")]
+    pub(super) literal: Option<Literal>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Literal {
+    #[prost(oneof = "LiteralValue", tags = "3, 6, 7, 12, 13, 16, 17")]
+    pub(super) value: Option<LiteralValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum LiteralValue {
+    #[prost(bool, tag = "3")]
+    Boolean(bool),
+    #[prost(int32, tag = "6")]
+    Integer(i32),
+    #[prost(int64, tag = "7")]
+    Long(i64),
+    #[prost(message, tag = "12")]
+    Decimal(Decimal),
+    #[prost(string, tag = "13")]
+    String(String),
+    /// Days since 1970.
+    #[prost(int32, tag = "16")]
+    Date(i32),
+    /// Microseconds since 1970.
+    #[prost(int64, tag = "17")]
+    Timestamp(i64),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Decimal {
+    #[prost(string, tag = "1")]
+    pub(super) value: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

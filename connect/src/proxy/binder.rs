@@ -78,6 +78,18 @@ impl Inner {
         }
     }
 
+    /// Returns the domain of a new session. Fails if the caller may use no such pool of it.
+    pub(super) fn usable_domain(&self, caller: &Caller, asked: &route::Request) -> Result<String, Status> {
+        let domain = self.domain(caller, asked)?;
+        let snapshot = self.directory.snapshot();
+        let key =
+            SessionKey { domain: domain.clone(), user: caller.name.to_string(), session: String::new() };
+        match (Usable { caller, snapshot: &snapshot }).route(asked, &key) {
+            Some(_) => Ok(domain),
+            None => Err(Status::permission_denied(no_such_pool(asked, &domain))),
+        }
+    }
+
     /// Binds a new session to a driver. Waits a little for one that has to be started.
     async fn bind(
         &self,

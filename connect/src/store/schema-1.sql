@@ -76,3 +76,26 @@ CREATE TABLE connect_members (
     begun_at BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, pool, slot)
 );
+
+-- Sandboxes: a session and a schema of a user. A row is written before its schema is created, and deleted after its schema.
+CREATE TABLE connect_sandboxes (
+    domain TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    name TEXT NOT NULL,
+    -- The branch of the repository; empty if it was created outside of one.
+    branch TEXT NOT NULL,
+    -- The requested pool and engine; empty for any.
+    pool TEXT NOT NULL,
+    engine TEXT NOT NULL,
+    catalog_name TEXT NOT NULL,
+    schema_name TEXT NOT NULL,
+    -- The session that has it now.
+    session TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    -- The time at which its removal was begun last; 0 if it was not.
+    ending_at BIGINT NOT NULL,
+    PRIMARY KEY (domain, user_name, name)
+);
+
+CREATE UNIQUE INDEX connect_sandboxes_by_schema ON connect_sandboxes (catalog_name, schema_name);

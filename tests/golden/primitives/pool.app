@@ -20,6 +20,7 @@
     "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
     "sparkConf": {
       "spark.connect.session.manager.defaultSessionTimeout": "90000ms",
+      "spark.dcp.connect": "true",
       "spark.driver.cores": "1",
       "spark.driver.memory": "4g",
       "spark.dynamicAllocation.enabled": "true",
@@ -113,6 +114,7 @@
     "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
     "sparkConf": {
       "spark.connect.session.manager.defaultSessionTimeout": "3600000ms",
+      "spark.dcp.connect": "true",
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",

@@ -154,7 +154,7 @@ impl Drop for Process {
     }
 }
 
-const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
+pub(crate) const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 
 #[test]
 fn dcp_up_runs_a_stream_and_executes_requests() {

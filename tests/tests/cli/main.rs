@@ -29,6 +29,7 @@ mod permissions;
 mod policy;
 mod pools;
 mod run;
+mod sandboxes;
 mod secrets;
 mod serve;
 mod sinks;

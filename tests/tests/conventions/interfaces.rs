@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use dcp_connect::proxy::Proxy;
+use dcp_connect::store::Store;
 use dcp_gateway::clusters::CAPABILITIES;
 use dcp_gateway::service::{self as gateway_service, ClusterSource};
 use dcp_reconciler::registry::remote::{Options, Remote};
@@ -55,7 +57,21 @@ const IN_MEMORY: &str = "it ends by itself, and costs the memory of all that it 
 /// The reason why calls of the Gateway have no REST calls.
 const FOR_RUNNERS: &str = "only Runners call a Gateway, and people call a Runner";
 
+/// The reason why calls about sandboxes have no REST calls.
+const SANDBOXES: &str = "people use a sandbox by `dcp sandbox`, whose sessions speak Spark Connect";
+
 const RPCS: &[(&str, Rest, Limit, Subject)] = &[
+    ("dcp.connect.v1.Connect/ListPools", Rest::At(&["GET /api/v1/pool"]), Calls, First),
+    ("dcp.connect.v1.Connect/ListSessions", Rest::At(&["GET /api/v1/session"]), Calls, First),
+    ("dcp.connect.v1.Sandboxes/CreateSandbox", Rest::No(SANDBOXES), Calls, First),
+    ("dcp.connect.v1.Sandboxes/DeleteSandbox", Rest::No(SANDBOXES), Calls, First),
+    (
+        "dcp.connect.v1.Sandboxes/ListSandboxes",
+        Rest::No(SANDBOXES),
+        Calls,
+        Other("it is about the caller's sandboxes in all domains"),
+    ),
+    ("dcp.connect.v1.Sandboxes/OpenSandbox", Rest::No(SANDBOXES), Calls, First),
     ("dcp.control.v1.Assets/Complete", Rest::At(&["POST /api/v1/asset"]), Calls, First),
     (
         "dcp.control.v1.Assets/Completed",
@@ -211,7 +227,8 @@ fn rest_calls_of_rpcs_are_those_of_the_document() {
         let methods = methods.as_object().unwrap().keys();
         described.extend(methods.map(|method| format!("{} {path}", method.to_uppercase())));
     }
-    let mut listed = BTreeSet::new();
+    // It executes statements by the protocol of Spark Connect.
+    let mut listed = BTreeSet::from(["POST /api/v1/sql".to_owned()]);
     for (name, rest, ..) in RPCS {
         match rest {
             Rest::At(calls) => listed.extend(calls.iter().map(ToString::to_string)),
@@ -226,7 +243,7 @@ fn rest_calls_of_rpcs_are_those_of_the_document() {
 
 #[tokio::test]
 async fn every_streaming_rpc_has_a_limit() {
-    let (services, rpcs) = (services(), rpcs());
+    let (services, rpcs) = (services().await, rpcs());
     let mut wrong = Vec::new();
     for (name, _, limit, _) in RPCS {
         let is_right = match limit {
@@ -252,7 +269,7 @@ async fn every_rpc_is_logged_with_its_subject() {
         calls.lock().unwrap().insert(name, call.subject.clone());
     };
     let options = dcp_server::Options { log: Some(Log::new(write)), ..dcp_tests::server_options("ada") };
-    tokio::spawn(dcp_server::serve(listener, services(), options, std::future::pending()));
+    tokio::spawn(dcp_server::serve(listener, services().await, options, std::future::pending()));
     let channel = Endpoint::new(format!("http://{address}")).unwrap().connect().await.unwrap();
     for (name, _, _, subject) in RPCS {
         if let Subject::Unlogged(reason) = subject {
@@ -300,7 +317,7 @@ fn rpcs() -> BTreeMap<String, bool> {
 }
 
 /// Returns all services of dcp, over stores that can't be reached.
-fn services() -> Services {
+async fn services() -> Services {
     let away =
         || Options { retry_for: Duration::ZERO, ..Options::new("http://127.0.0.1:1", dcp_tests::TOKEN) };
     let control = Arc::new(Remote::new(away()).expect("the options are good"));
@@ -311,7 +328,15 @@ fn services() -> Services {
     let services = service::add_assets(services, Arc::<Remote>::clone(&control), clock);
     let services = service::add_jobs(services, control, clock);
     let services = dcp_runner::service::add(services, runner);
+    let services = dcp_connect::service::add(services, proxy().await);
     let gateway = dcp_gateway::remote::Remote::new(away(), CAPABILITIES).expect("the options are good");
     let services = gateway_service::add_clusters(services, ClusterSource::Remote(Box::new(gateway.clone())));
     gateway_service::add(services, Arc::new(gateway), tokio::sync::watch::channel(false).1)
+}
+
+/// Returns a proxy without pools.
+async fn proxy() -> Proxy {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let store = Store::sqlite(&folder.path().join("state.db")).await.expect("the database can be made");
+    Proxy::start(store, Arc::new(|_| None), dcp_server::clock).await.expect("the database can be read")
 }

@@ -29,10 +29,13 @@ pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict,
         let proxy = Proxy::start(store.clone(), file.tokens(key), Timestamp::now).await;
         let proxy = proxy.map_err(|error| Failure::new(error.to_string()))?;
         let services = Services::new(dcp_proto::DESCRIPTORS).with_proxy(proxy.clone());
+        let expiring = tokio::spawn(dcp_connect::expiry::run(proxy.clone()));
+        let services = dcp_connect::service::add(services, proxy.clone());
         let api = dcp_connect::rest::api(proxy.clone()).merge(dcp_identity::rest::api());
         let services = with_database(services.rest(api.into_router()), store.clone());
         let sockets = Sockets::tcp(*listen, credentials);
         let served = super::host(sockets, services, options, "the proxy for Spark Connect", console).await;
+        expiring.abort();
         proxy.flush().await;
         store.close().await;
         served

@@ -19,11 +19,11 @@ use crate::sessions::statement_failed;
 const SAMPLE_ROWS: usize = 1_000;
 
 /// The way in which rows are written.
-pub(super) struct Output {
-    pub(super) format: RowFormat,
-    pub(super) look: Look,
+pub(in crate::commands) struct Output {
+    pub(in crate::commands) format: RowFormat,
+    pub(in crate::commands) look: Look,
     /// The start of the statement.
-    pub(super) started: Instant,
+    pub(in crate::commands) started: Instant,
 }
 
 /// The batches of a result, the first of which has been read.
@@ -43,7 +43,7 @@ impl Source {
 }
 
 impl Output {
-    pub(super) async fn write(
+    pub(in crate::commands) async fn write(
         self,
         first: Option<Bytes>,
         rest: Batches<AuthenticatedChannel>,

@@ -23,7 +23,7 @@ pub(super) async fn run(
 ) -> Result<Verdict, Failure> {
     runner.limit = runner.limit.or(Some(PROMPT_ROWS));
     let mut lines = editor()?;
-    let name = runner.sessions.name().to_owned();
+    let name = runner.place.name().to_owned();
     let mut pending = String::new();
     loop {
         console.flush()?;
@@ -83,7 +83,7 @@ async fn run_all(
                 let is_lost = failure.message() == LOST;
                 failure.print(console);
                 if is_lost {
-                    runner.renew_session().await?;
+                    runner.renew_session(console).await?;
                 }
                 return Ok(());
             }

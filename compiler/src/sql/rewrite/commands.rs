@@ -240,7 +240,7 @@ fn is_temporary(token: &TokenWithSpan) -> bool {
 }
 
 /// Returns the range of the name at an index, after `IF NOT EXISTS`.
-fn name(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
+pub(in crate::sql) fn name(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
     let guard = statement.iter().skip(from);
     let guard = guard.take_while(|it| matches!(keyword(it), Keyword::IF | Keyword::NOT | Keyword::EXISTS));
     let start = from + guard.count();

@@ -1,0 +1,443 @@
+//! Sandboxes: a session and a schema that belong to one user, for a time.
+//!
+//! A sandbox is stored before its schema is created, and its row is deleted after its schema is dropped. Each step can be
+//! repeated, so that a step that is interrupted anywhere is completed by the next one. Schemas are created and dropped on a driver
+//! of the sandbox's pool, in a session of the owner: nobody else has rights that the owner lacks.
+
+pub mod name;
+
+use std::fmt;
+use std::time::Duration;
+
+use dcp_server::{Caller, ServiceError};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use tokio::time::timeout;
+use tonic::{Code, Status};
+
+use crate::client::{Session, Wanted};
+use crate::failure::is_lost;
+use crate::overview::{DOMAIN, failed};
+use crate::proxy::{CallerProxy, Proxy};
+use crate::rest::statement_failed;
+use crate::store::sandboxes::{SandboxKey, StoredSandbox};
+use crate::wire::request::random_uuid;
+
+/// The catalog of sandboxes that name no other one.
+pub const DEFAULT_CATALOG: &str = "spark_catalog";
+/// Maximum time after which a sandbox expires.
+pub const MAX_TTL: Duration = Duration::from_hours(30 * 24);
+/// Maximum number of sandboxes of a user.
+const MAX_SANDBOXES: usize = 50;
+/// Maximum length of a branch's name.
+const MAX_BRANCH: usize = 255;
+/// Maximum time of one attempt to create or drop a schema. A driver may have to be started first.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time after which a caller tries again.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Time after which another process completes a removal.
+pub(crate) const REMOVAL_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
+/// The reason of an error that a retry solves, once a driver has started.
+pub const STARTING: &str = "STARTING";
+
+/// A sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sandbox {
+    pub domain: String,
+    pub name: String,
+    /// The branch of the repository; empty if it was created outside of one.
+    pub branch: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    pub catalog: String,
+    pub schema: String,
+    pub session_id: String,
+    pub created: Timestamp,
+    pub expires: Timestamp,
+}
+
+impl From<StoredSandbox> for Sandbox {
+    fn from(stored: StoredSandbox) -> Self {
+        let StoredSandbox {
+            key,
+            branch,
+            pool,
+            engine,
+            catalog,
+            schema,
+            session,
+            created,
+            expires,
+            ending: _,
+        } = stored;
+        let (domain, name) = (key.domain, key.name);
+        Self { domain, name, branch, pool, engine, catalog, schema, session_id: session, created, expires }
+    }
+}
+
+/// A sandbox to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSandbox {
+    pub name: String,
+    pub branch: String,
+    pub driver: Wanted,
+    pub catalog: String,
+    pub ttl: Duration,
+}
+
+/// A sandbox whose schema exists, and is the current one of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    pub sandbox: Sandbox,
+    /// Whether the session is a new one, as the last one has ended.
+    pub is_new_session: bool,
+}
+
+/// The sandboxes of one caller.
+#[derive(Debug)]
+pub(crate) struct Sandboxes<'a> {
+    pub(crate) proxy: &'a Proxy,
+    pub(crate) caller: &'a Caller,
+}
+
+impl Sandboxes<'_> {
+    /// Returns the caller's sandboxes.
+    pub(crate) async fn list(&self) -> Result<Vec<Sandbox>, ServiceError> {
+        let stored = self.proxy.store().sandboxes(&self.caller.name).await.map_err(|error| failed(&error))?;
+        Ok(stored.into_iter().map(Sandbox::from).collect())
+    }
+
+    /// Creates a sandbox. One that exists gets the new expiry, and is returned.
+    pub(crate) async fn create(&self, new: NewSandbox) -> Result<Opened, ServiceError> {
+        check(&new)?;
+        let NewSandbox { name, branch, driver, catalog, ttl } = new;
+        let domain =
+            self.proxy.domain(self.caller, &driver).await.map_err(|status| statement_failed(&status))?;
+        let store = self.proxy.store();
+        let key = SandboxKey { domain, user: self.caller.name.to_string(), name };
+        let now = self.proxy.now();
+        let expires = now.saturating_add(ttl).unwrap_or(now);
+        if store.sandbox(&key).await.map_err(|error| failed(&error))?.is_none() {
+            let owned = store.sandboxes(&key.user).await.map_err(|error| failed(&error))?.len();
+            if owned >= MAX_SANDBOXES {
+                let message =
+                    format!("you have {owned} sandboxes, and {MAX_SANDBOXES} are the limit; delete one");
+                return Err(ServiceError::new(Code::ResourceExhausted, DOMAIN, "EXHAUSTED", message));
+            }
+            let (created, session) = (now, random_uuid());
+            let new = |schema: String| StoredSandbox {
+                key: key.clone(),
+                branch: branch.clone(),
+                pool: driver.pool.clone(),
+                engine: driver.engine.clone(),
+                catalog: catalog.clone(),
+                schema,
+                session: session.clone(),
+                created,
+                expires,
+                ending: None,
+            };
+            for schema in name::schemas(&key.domain, &key.user, &key.name) {
+                if store.add_sandbox(&new(schema)).await.map_err(|error| failed(&error))? {
+                    break;
+                }
+            }
+        } else if !store.extend_sandbox(&key, expires).await.map_err(|error| failed(&error))? {
+            return Err(ending(&key));
+        }
+        self.open(&key.domain, &key.name).await
+    }
+
+    /// Creates the schema of a sandbox, if it is missing, and makes it the current one of its session. If the session has ended,
+    /// the sandbox gets a new one.
+    pub(crate) async fn open(&self, domain: &str, name: &str) -> Result<Opened, ServiceError> {
+        let stored = self.find(domain, name).await?;
+        if stored.ending.is_some() {
+            return Err(ending(&stored.key));
+        }
+        if stored.expires <= self.proxy.now() {
+            let message = format!("the sandbox `{name}` has expired; `dcp sandbox create {name}` extends it");
+            return Err(ServiceError::new(Code::FailedPrecondition, DOMAIN, "EXPIRED", message));
+        }
+        let schema = qualified(&stored);
+        let statements = [format!("CREATE SCHEMA IF NOT EXISTS {schema}"), format!("USE {schema}")];
+        let (stored, is_new_session) = self.execute(stored, &statements).await?;
+        Ok(Opened { sandbox: stored.into(), is_new_session })
+    }
+
+    /// Drops the schema of a sandbox, ends its session, and deletes it. With `keep_schema`, only the sandbox is deleted.
+    pub(crate) async fn delete(
+        &self,
+        domain: &str,
+        name: &str,
+        keep_schema: bool,
+    ) -> Result<(), ServiceError> {
+        let stored = self.find(domain, name).await?;
+        let now = self.proxy.now();
+        // The owner may complete each removal.
+        let begun = self.proxy.store().end_sandbox(&stored.key, now, now, false).await;
+        begun.map_err(|error| failed(&error))?;
+        if keep_schema {
+            return self.proxy.store().remove_sandbox(&stored.key).await.map_err(|error| failed(&error));
+        }
+        self.remove(stored).await
+    }
+
+    /// Completes a removal that was begun.
+    pub(crate) async fn remove(&self, stored: StoredSandbox) -> Result<(), ServiceError> {
+        if !name::is_schema(&stored.schema) {
+            let message = format!("`{}` is no schema of a sandbox, and is not dropped", stored.schema);
+            return Err(ServiceError::new(Code::Internal, DOMAIN, "FAILED", message));
+        }
+        let statement = format!("DROP SCHEMA IF EXISTS {} CASCADE", qualified(&stored));
+        let (stored, _) = self.execute(stored, &[statement]).await?;
+        // If this fails, the session ends with its idle timeout.
+        if let Ok(session) = self.session(&stored) {
+            let _ = timeout(STATEMENT_TIMEOUT, session.release()).await;
+        }
+        self.proxy.store().remove_sandbox(&stored.key).await.map_err(|error| failed(&error))
+    }
+
+    /// Executes statements in the session of a sandbox, or in a new one if it has ended. Returns the sandbox, and whether its session
+    /// is new.
+    async fn execute(
+        &self,
+        mut stored: StoredSandbox,
+        statements: &[String],
+    ) -> Result<(StoredSandbox, bool), ServiceError> {
+        let mut is_new_session = false;
+        let mut next = statements.iter().peekable();
+        while let Some(statement) = next.peek() {
+            let session = self.session(&stored)?;
+            let executed = timeout(STATEMENT_TIMEOUT, run(&session, statement)).await;
+            match executed {
+                Ok(Ok(())) => {
+                    next.next();
+                }
+                Ok(Err(status)) if is_lost(&status) && !is_new_session => {
+                    is_new_session = true;
+                    stored = self.renew(stored).await?;
+                    next = statements.iter().peekable();
+                }
+                Ok(Err(status)) if status.code() == Code::Unavailable => {
+                    return Err(starting(status.message()));
+                }
+                Ok(Err(status)) => return Err(statement_failed(&status)),
+                Err(_) => return Err(starting("a driver is starting")),
+            }
+        }
+        Ok((stored, is_new_session))
+    }
+
+    /// Gives a sandbox a new session, or the one that another caller has given it.
+    async fn renew(&self, stored: StoredSandbox) -> Result<StoredSandbox, ServiceError> {
+        let (store, new) = (self.proxy.store(), random_uuid());
+        store
+            .set_sandbox_session(&stored.key, &stored.session, &new)
+            .await
+            .map_err(|error| failed(&error))?;
+        self.find(&stored.key.domain, &stored.key.name).await
+    }
+
+    fn session(&self, stored: &StoredSandbox) -> Result<Session<CallerProxy>, ServiceError> {
+        let (domain, pool, engine) = (stored.key.domain.clone(), stored.pool.clone(), stored.engine.clone());
+        let wanted = Wanted { domain: Some(domain), pool, engine };
+        let proxy = CallerProxy::new(self.proxy.clone(), self.caller.clone());
+        let session = Session::with_id(proxy, &wanted, stored.session.clone());
+        session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))
+    }
+
+    /// Returns a sandbox of the caller; without a domain, the only one of this name.
+    async fn find(&self, domain: &str, name: &str) -> Result<StoredSandbox, ServiceError> {
+        let all = self.proxy.store().sandboxes(&self.caller.name).await.map_err(|error| failed(&error))?;
+        let named =
+            |it: &StoredSandbox| it.key.name == name && (domain.is_empty() || it.key.domain == domain);
+        let mut found = all.into_iter().filter(named);
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(one), Some(other)) => {
+                let message = format!(
+                    "you have a sandbox `{name}` in several domains (`{}`, `{}` …); add `--domain NAME`",
+                    one.key.domain, other.key.domain
+                );
+                Err(ServiceError::invalid(DOMAIN, "domain", message))
+            }
+            (None, _) => {
+                let name = name.escape_debug();
+                let message =
+                    format!("you have no sandbox `{name}`; create it with `dcp sandbox create {name}`");
+                Err(ServiceError::new(Code::NotFound, DOMAIN, "NOT_FOUND", message))
+            }
+        }
+    }
+}
+
+fn check(new: &NewSandbox) -> Result<(), ServiceError> {
+    let invalid = |field: &str, why: String| Err(ServiceError::invalid(DOMAIN, field, why));
+    if let Err(why) = name::check(&new.name) {
+        return invalid("name", why);
+    }
+    if let Err(why) = name::check_catalog(&new.catalog) {
+        return invalid("catalog", why);
+    }
+    if new.branch.len() > MAX_BRANCH || new.branch.chars().any(char::is_control) {
+        return invalid("branch", format!("the branch has to be a name of at most {MAX_BRANCH} bytes"));
+    }
+    if new.ttl.is_zero() || new.ttl > MAX_TTL {
+        let days = MAX_TTL.as_secs() / 86_400;
+        return invalid("ttl", format!("a sandbox lives for more than 0 s and at most {days} days"));
+    }
+    Ok(())
+}
+
+async fn run<T: crate::client::Service>(session: &Session<T>, statement: &str) -> Result<(), Status> {
+    let mut batches = session.execute(statement, None).await?;
+    while batches.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Returns the quoted name of a sandbox's schema. Both parts are words.
+fn qualified(stored: &StoredSandbox) -> String {
+    format!("`{}`.`{}`", stored.catalog, stored.schema)
+}
+
+fn starting(message: impl fmt::Display) -> ServiceError {
+    let message = format!("{message}; try again");
+    ServiceError::new(Code::Unavailable, DOMAIN, STARTING, message).with_retry_after(Some(RETRY_DELAY))
+}
+
+fn ending(key: &SandboxKey) -> ServiceError {
+    let name = &key.name;
+    let message = format!("the sandbox `{name}` is being removed; `dcp sandbox delete {name}` completes it");
+    ServiceError::new(Code::FailedPrecondition, DOMAIN, "ENDING", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dcp_server::Credential;
+
+    use super::*;
+    use crate::session::{Pool, PoolKey, Share};
+    use crate::store::Store;
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_000).unwrap()
+    }
+
+    async fn proxy(folder: &tempfile::TempDir) -> Proxy {
+        let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
+        let key =
+            PoolKey { scope: "shop".to_owned(), domain: "logistics".to_owned(), name: "small".to_owned() };
+        let pool = Pool { key, engine: "4.1".to_owned(), share: Share::Domain, starts: true };
+        store.set_pools(true, &[pool]).await.unwrap();
+        Proxy::start(store, Arc::new(|_| None), now).await.unwrap()
+    }
+
+    fn new(name: &str, ttl: u64) -> NewSandbox {
+        NewSandbox {
+            name: name.to_owned(),
+            branch: String::new(),
+            driver: Wanted::default(),
+            catalog: DEFAULT_CATALOG.to_owned(),
+            ttl: Duration::from_secs(ttl),
+        }
+    }
+
+    fn stored(user: &str, expires: i64) -> StoredSandbox {
+        StoredSandbox {
+            key: SandboxKey {
+                domain: "logistics".to_owned(),
+                user: user.to_owned(),
+                name: "main".to_owned(),
+            },
+            branch: "main".to_owned(),
+            pool: None,
+            engine: None,
+            catalog: DEFAULT_CATALOG.to_owned(),
+            schema: format!("sandbox_{user}_main"),
+            session: random_uuid(),
+            created: now(),
+            expires: Timestamp::from_second(expires).unwrap(),
+            ending: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn sandbox_of_another_user_does_not_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        assert!(proxy.store().add_sandbox(&stored("ada", 2_000)).await.unwrap());
+        let bob = Caller::unrestricted("bob", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &bob };
+        assert_eq!(sandboxes.list().await.unwrap(), []);
+        assert_eq!(sandboxes.open("logistics", "main").await.unwrap_err().code, Code::NotFound);
+        assert_eq!(sandboxes.delete("logistics", "main", true).await.unwrap_err().code, Code::NotFound);
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+        assert_eq!(sandboxes.list().await.unwrap().len(), 1);
+        sandboxes.delete("", "main", true).await.unwrap();
+        assert_eq!(sandboxes.list().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn callers_without_a_role_and_invalid_requests_store_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        let stranger = Caller::new("ada", Vec::new(), Credential::Session);
+        let denied =
+            Sandboxes { proxy: &proxy, caller: &stranger }.create(new("main", 60)).await.unwrap_err();
+        assert_eq!(denied.code, Code::PermissionDenied);
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+        for wrong in
+            [new("a`b", 60), new("main", 0), NewSandbox { catalog: "a.b".to_owned(), ..new("main", 60) }]
+        {
+            assert_eq!(sandboxes.create(wrong).await.unwrap_err().code, Code::InvalidArgument);
+        }
+        assert_eq!(sandboxes.list().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn sandbox_is_stored_before_its_driver_has_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+        tokio::select! {
+            created = sandboxes.create(new("main", 60)) => panic!("no driver runs: {created:?}"),
+            () = async {
+                while sandboxes.list().await.unwrap().is_empty() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } => {}
+        }
+        let found = sandboxes.list().await.unwrap();
+        assert_eq!((found[0].schema.as_str(), found[0].domain.as_str()), ("sandbox_ada_main", "logistics"));
+    }
+
+    #[tokio::test]
+    async fn expired_sandbox_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        proxy.store().add_sandbox(&stored("ada", 1_000)).await.unwrap();
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+        let expired = sandboxes.open("logistics", "main").await.unwrap_err();
+        assert!(expired.message.contains("dcp sandbox create main"), "{}", expired.message);
+    }
+
+    #[tokio::test]
+    async fn schema_without_the_prefix_is_never_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let changed = StoredSandbox { schema: "lake".to_owned(), ..stored("ada", 2_000) };
+        let refused = Sandboxes { proxy: &proxy, caller: &ada }.remove(changed).await.unwrap_err();
+        assert!(refused.message.contains("is not dropped"), "{}", refused.message);
+    }
+}

@@ -1,0 +1,91 @@
+//! The protocol `dcp.connect.v1`, which the proxy serves beside Spark Connect.
+
+mod sandboxes;
+
+use dcp_proto::connect::v1 as proto;
+use dcp_proto::connect::v1::connect_server::{Connect, ConnectServer};
+use dcp_proto::connect::v1::sandboxes_server::SandboxesServer;
+use dcp_server::{CallNotes, Caller, Services};
+use jiff::Timestamp;
+use tonic::{Request, Response, Status};
+
+use crate::overview::{DriverCounts, Overview, PoolStatus, SessionStatus};
+use crate::proxy::Proxy;
+use sandboxes::SandboxesService;
+
+/// Requests have names only.
+const MAX_REQUEST_BYTES: usize = 16 << 10;
+
+/// Adds the protocol.
+pub fn add(services: Services, proxy: Proxy) -> Services {
+    let sandboxes = SandboxesServer::new(SandboxesService(proxy.clone()));
+    let connect = ConnectServer::new(ConnectService(proxy)).max_decoding_message_size(MAX_REQUEST_BYTES);
+    services.with(connect).with(sandboxes.max_decoding_message_size(MAX_REQUEST_BYTES))
+}
+
+#[derive(Debug)]
+struct ConnectService(Proxy);
+
+type GrpcResult<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Connect for ConnectService {
+    async fn list_pools(
+        &self,
+        request: Request<proto::ListPoolsRequest>,
+    ) -> GrpcResult<proto::ListPoolsResponse> {
+        let domain = noted(&request, &request.get_ref().domain);
+        let overview = Overview { store: self.0.store(), caller: Caller::of(&request)? };
+        let pools = overview.pools(domain).await?;
+        Ok(Response::new(proto::ListPoolsResponse { pools: pools.into_iter().map(pool).collect() }))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<proto::ListSessionsRequest>,
+    ) -> GrpcResult<proto::ListSessionsResponse> {
+        let proto::ListSessionsRequest { domain, all } = request.get_ref();
+        let domain = noted(&request, domain);
+        let overview = Overview { store: self.0.store(), caller: Caller::of(&request)? };
+        let sessions = overview.sessions(domain, *all).await?;
+        let sessions = sessions.into_iter().map(session).collect();
+        Ok(Response::new(proto::ListSessionsResponse { sessions }))
+    }
+}
+
+/// Notes the subject of a request for the log. Returns none if it is empty.
+fn noted<'a, T>(request: &Request<T>, subject: &'a str) -> Option<&'a str> {
+    let subject = Some(subject).filter(|subject| !subject.is_empty())?;
+    if let Some(notes) = request.extensions().get::<CallNotes>() {
+        notes.subject(subject);
+    }
+    Some(subject)
+}
+
+fn pool(pool: PoolStatus) -> proto::Pool {
+    let PoolStatus { scope, domain, name, engine, share, drivers, sessions } = pool;
+    let DriverCounts { ready, starting, draining } = drivers;
+    let drivers = Some(proto::Drivers { ready, starting, draining });
+    proto::Pool { scope, domain, name, engine, share, drivers, sessions }
+}
+
+fn session(session: SessionStatus) -> proto::Session {
+    let SessionStatus { domain, user, session_id, driver, pool, begun, used } = session;
+    proto::Session {
+        domain,
+        user,
+        session_id,
+        driver,
+        pool,
+        begun: Some(time(begun)),
+        used: Some(time(used)),
+    }
+}
+
+fn time(at: Timestamp) -> prost_types::Timestamp {
+    let nanosecond = at.as_nanosecond();
+    prost_types::Timestamp {
+        seconds: i64::try_from(nanosecond.div_euclid(1_000_000_000)).unwrap_or_default(),
+        nanos: i32::try_from(nanosecond.rem_euclid(1_000_000_000)).unwrap_or_default(),
+    }
+}
