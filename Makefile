@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests has a name and requirements here, and commands in scripts/run-tests. A test compares the two files.
 # `make test` runs all groups, `make test-NAME` one.
-GROUPS := unit postgres cloud schemathesis identity spark streaming kubernetes airflow
+GROUPS := unit postgres cloud schemathesis identity spark streaming connect kubernetes airflow
 needs-unit := cargo cc python3 venv dpkg
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
@@ -15,6 +15,7 @@ needs-schemathesis := cargo cc python3 venv
 needs-identity := cargo cc node npm
 needs-spark := cargo cc python3 venv javac curl
 needs-streaming := cargo cc python3 venv java maven postgres
+needs-connect := cargo cc python3 venv java
 # Without root or a network of its own, the group is skipped; scripts/kubernetes/cluster tells why.
 needs-kubernetes := cargo cc python3 venv java maven postgres
 needs-airflow := cargo cc python3 venv java postgres
@@ -43,6 +44,7 @@ test:
 ## test-identity  test the verification of tokens with a local OpenID provider
 ## test-spark test jobs of every kind, and the commands of documents, with a local Spark
 ## test-streaming  test streams with a local Spark, Kafka and PostgreSQL
+## test-connect test the proxy for Spark Connect with real clients and servers of several versions
 ## test-kubernetes  test the backend for clusters with a real Kubernetes of one node
 ## test-airflow  test the provider and generated DAGs with a local Airflow, PostgreSQL and Spark
 $(GROUPS:%=test-%): test-%:

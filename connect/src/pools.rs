@@ -7,6 +7,8 @@
 mod declared;
 mod round;
 mod size;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

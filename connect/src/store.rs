@@ -101,12 +101,14 @@ impl Store {
         rows.first().map(|row| rows::driver(&self.database, row)).transpose()
     }
 
-    /// Stores what the source of a driver reports at a time. A driver that is drained or gone stays so.
+    /// Stores what the source of a driver reports at a time. A driver that is drained or gone stays so, and one that had a user
+    /// serves no other one.
     pub async fn report(&self, driver: &Driver, at: Timestamp) -> Result<()> {
         let query = "INSERT INTO connect_drivers (id, scope, domain, pool, address, engine, share, max_sessions, started_at, \
             seen_at, state, owner, live, total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0) \
-            ON CONFLICT (id) DO UPDATE SET address = excluded.address, share = excluded.share, \
-            max_sessions = excluded.max_sessions, seen_at = excluded.seen_at";
+            ON CONFLICT (id) DO UPDATE SET address = excluded.address, \
+            share = CASE WHEN connect_drivers.owner = '' AND excluded.share = 'domain' THEN 'domain' \
+            ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at";
         let Driver { id, pool, address, engine, share, max_sessions, started } = driver;
         let query = sqlx::query(query).bind(id.as_str()).bind(pool.scope.as_str()).bind(pool.domain.as_str());
         let query = query.bind(pool.name.as_str()).bind(address.as_str()).bind(engine.as_str());

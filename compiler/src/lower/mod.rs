@@ -188,12 +188,18 @@ fn resources(resources: &Resources, run: &Run) -> Resources {
     Resources { sizing: Some(sizing), ..resources.clone() }
 }
 
+/// The setting for the size of data that clients send, with the default of Spark as a number.
+const LOCAL_RELATION_LIMIT: (&str, &str) = ("spark.sql.session.localRelationSizeLimit", "3221225472");
+
 /// Returns the settings of Spark. Those of a pool include the timeout of its sessions.
 fn spark_conf(spec: &Spec) -> SparkConf {
     let mut spark = spec.spark.clone();
     if let Run::Pool(pool) = &spec.run {
         let timeout = Scalar::text(format!("{}ms", pool.sessions.idle_timeout.millis()));
         spark.conf.insert(SESSION_TIMEOUT.to_owned(), timeout);
+        // Clients of 4.2 read it as a number, and the default of 4.1 has a unit.
+        let limit = Scalar::text(LOCAL_RELATION_LIMIT.1);
+        spark.conf.entry(LOCAL_RELATION_LIMIT.0.to_owned()).or_insert(limit);
     }
     spark
 }

@@ -6,7 +6,7 @@ use dcp_model::manifest;
 use dcp_model::primitive::{Body, Kind};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{Registry as _, Result};
-use dcp_reconciler::state::Scope;
+use dcp_reconciler::state::{Action, Revision, Scope};
 use jiff::SignedDuration;
 
 use super::size;
@@ -17,6 +17,8 @@ use crate::session::{Pool, PoolKey, Share};
 pub(super) struct DeclaredPool {
     /// The fingerprint of its job.
     pub(super) job: String,
+    /// The revision that replaced drivers last. A driver of an earlier one is replaced.
+    pub(super) build: u64,
     pub(super) engine: String,
     pub(super) idle_timeout: SignedDuration,
     pub(super) size: size::Declared,
@@ -58,6 +60,7 @@ impl DeclaredPools {
             let job = jobs.first().and_then(|text| Body::parse(Kind::CoreEtlJob, text).ok());
             let Some(Body::CoreEtlJob(job)) = job else { continue };
             let declared = DeclaredPool {
+                build: build(&changed.revisions),
                 job: pool.job_fingerprint.as_str().to_owned(),
                 engine: job.engine.version.clone(),
                 idle_timeout: signed(pool.settings.sessions.idle_timeout),
@@ -70,6 +73,11 @@ impl DeclaredPools {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(super) fn of(pools: impl IntoIterator<Item = (PoolKey, DeclaredPool)>) -> Self {
+        Self { serials: HashMap::new(), pools: pools.into_iter().collect() }
+    }
+
     /// Returns the pools for proxies.
     pub(super) fn listed(&self) -> Vec<Pool> {
         let listed = |(key, declared): (&PoolKey, &DeclaredPool)| Pool {
@@ -80,6 +88,20 @@ impl DeclaredPools {
         };
         self.pools.iter().map(listed).collect()
     }
+}
+
+/// Returns the newest revision whose plan replaced drivers, or that created the pool.
+fn build(revisions: &[Revision]) -> u64 {
+    let mut in_order: Vec<&Revision> = revisions.iter().collect();
+    in_order.sort_by_key(|it| it.revision);
+    let (mut build, mut exists) = (0, false);
+    for Revision { revision, action, fingerprint, .. } in in_order {
+        if *action == Action::Redeploy || *action == Action::Reset || !exists {
+            build = *revision;
+        }
+        exists = fingerprint.is_some();
+    }
+    build
 }
 
 fn size(settings: &manifest::PoolSettings) -> size::Declared {

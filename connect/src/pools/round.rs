@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
-use crate::session::{Driver, DriverState, Pool, PoolKey, StoredDriver};
+use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
 
@@ -188,7 +188,11 @@ impl Round<'_> {
             return Ok(());
         };
         for observed in &live {
-            self.report(&observed.member, &observed.record, declared).await?;
+            match observed.member.is_ending {
+                false => self.report(&observed.member, &observed.record, declared).await?,
+                // The request may have been lost.
+                true => self.end(observed, false).await?,
+            }
         }
         self.size(key, declared, &live, demand, memory).await
     }
@@ -376,6 +380,7 @@ impl Round<'_> {
             slot,
             nonce: format!("{:032x}", rand::random::<u128>()),
             job: declared.job.clone(),
+            build: declared.build,
             execution: None,
             is_ending: false,
             begun: self.now(),
@@ -388,10 +393,11 @@ impl Round<'_> {
 
     /// Ends a driver. It takes no new session from before its end is requested, and with `has_sessions` its sessions end with it.
     async fn end(&self, observed: &Observed, has_sessions: bool) -> StepResult {
-        let Observed { member, record, driver } = observed;
+        let Observed { member, record, .. } = observed;
         self.require_lease()?;
-        if let Some(stored) = driver
-            && !self.pools.store.drain(&stored.driver.id, !has_sessions).await?
+        // It may have been reported in this round.
+        let id = record.execution.name();
+        if !self.pools.store.drain(&id, !has_sessions).await? && self.pools.store.driver(&id).await?.is_some()
         {
             return Ok(());
         }
@@ -415,13 +421,17 @@ fn sized(observed: &Observed, declared: &DeclaredPool) -> size::Member {
         Some(DriverState::Open) => State::Open,
         Some(DriverState::Draining | DriverState::Gone) => State::Draining,
     };
+    // The manifest now says that a driver serves one user.
+    let is_shared_too_widely = driver
+        .as_ref()
+        .is_some_and(|it| it.driver.share == Share::Domain && declared.size.share == Share::Private);
     size::Member {
         slot: u64::try_from(member.slot).unwrap_or_default(),
         state,
         started: driver.as_ref().map(|stored| stored.driver.started),
         live: driver.as_ref().map_or(0, |stored| stored.live),
         total: driver.as_ref().map_or(0, |stored| stored.total),
-        is_current: member.job == declared.job,
+        is_current: member.build >= declared.build && !is_shared_too_widely,
         is_owned: driver.as_ref().is_some_and(|stored| stored.owner.is_some()),
     }
 }

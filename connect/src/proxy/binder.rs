@@ -99,50 +99,53 @@ impl Inner {
     ) -> Result<StoredSession, Status> {
         let deadline = Instant::now() + HOLD;
         let mut directory = self.directory.clone();
-        let mut is_recorded = false;
+        let mut decision = None;
         loop {
             let snapshot = directory.snapshot();
-            let usable = Usable { caller, snapshot: &snapshot };
-            let Some(found) = usable.route(asked, key) else {
-                return Err(Status::permission_denied(no_such_pool(asked, &key.domain)));
-            };
-            for driver in &found.drivers {
-                let Some(stored) = snapshot.drivers.get(driver) else { continue };
-                if !is_recorded {
-                    self.authorize(caller, &stored.driver.pool).await?;
-                    is_recorded = true;
-                }
-                let at = (self.clock)();
-                let bound = self.store.bind(key, driver, at).await;
-                match bound.map_err(|error| unavailable(error.to_string()))? {
-                    Bound::New => {
-                        return Ok(StoredSession {
-                            driver: driver.clone(),
-                            bound: at,
-                            used: at,
-                            ended: None,
-                        });
-                    }
-                    Bound::Existing(stored) => return Ok(stored),
-                    Bound::Refused => {}
-                }
+            let found = Usable { caller, snapshot: &snapshot }.route(asked, key);
+            let found = found.ok_or_else(|| Status::permission_denied(no_such_pool(asked, &key.domain)))?;
+            let pool = found.pool(&snapshot);
+            if let Some(pool) = pool.filter(|pool| decision.as_ref() != Some(*pool)) {
+                self.authorize(caller, pool).await?;
+                decision = Some(pool.clone());
             }
-            let Some(pool) = found.waits_for else {
+            if let Some(stored) = self.try_bind(key, &found.drivers).await? {
+                return Ok(stored);
+            }
+            if let Some(pool) = &found.waits_for {
+                let wanted = self.store.want(key, pool, (self.clock)()).await;
+                wanted.map_err(|error| unavailable(error.to_string()))?;
+            } else if !found.is_starting {
                 let message =
                     format!("every driver for the domain `{}` has its maximum of sessions", key.domain);
                 return Err(retry_after(Code::ResourceExhausted, FULL_DELAY, message));
-            };
-            if !is_recorded {
-                self.authorize(caller, &pool).await?;
-                is_recorded = true;
             }
-            let wanted = self.store.want(key, &pool, (self.clock)()).await;
-            wanted.map_err(|error| unavailable(error.to_string()))?;
             if timeout_at(deadline, directory.changed()).await.is_err() {
-                let message = format!("a driver of the pool `{pool}` is starting; try again");
+                let message = format!("a driver for the domain `{}` is starting; try again", key.domain);
                 return Err(retry_after(Code::Unavailable, COLD_DELAY, message));
             }
         }
+    }
+
+    /// Binds a session to the first driver that takes it.
+    async fn try_bind(&self, key: &SessionKey, drivers: &[String]) -> Result<Option<StoredSession>, Status> {
+        for driver in drivers {
+            let at = (self.clock)();
+            let bound = self.store.bind(key, driver, at).await;
+            match bound.map_err(|error| unavailable(error.to_string()))? {
+                Bound::New => {
+                    return Ok(Some(StoredSession {
+                        driver: driver.clone(),
+                        bound: at,
+                        used: at,
+                        ended: None,
+                    }));
+                }
+                Bound::Existing(stored) => return Ok(Some(stored)),
+                Bound::Refused => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Records that a caller begins a session.
@@ -175,6 +178,14 @@ impl<'a> Usable<'a> {
     fn route(&self, asked: &route::Request, key: &SessionKey) -> Option<Route> {
         let of = (key.domain.as_str(), key.user.as_str(), key.session.as_str());
         route(asked, of, self.pools(), self.drivers())
+    }
+}
+
+impl Route {
+    /// Returns the pool of the best driver, or the one that starts a driver.
+    fn pool<'a>(&'a self, snapshot: &'a Snapshot) -> Option<&'a PoolKey> {
+        let best = self.drivers.first().and_then(|id| snapshot.drivers.get(id));
+        best.map(|stored| &stored.driver.pool).or(self.waits_for.as_ref())
     }
 }
 

@@ -122,7 +122,7 @@ impl Inner {
         match method {
             Method::Config => {
                 let message = frame::message(&bytes);
-                let changed = config::without_token(message, token);
+                let changed = config::redacted(message, token);
                 let changed = changed.map_err(|error| Status::new(Code::Internal, error.to_string()))?;
                 bytes = changed.map_or(bytes, |message| frame::frame_of(&message).freeze());
             }

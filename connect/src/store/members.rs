@@ -1,6 +1,6 @@
 //! The drivers that the pool loop has started, or is about to start.
 
-use dcp_database::Result;
+use dcp_database::{Result, signed};
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -15,6 +15,8 @@ pub(crate) struct Member {
     pub(crate) nonce: String,
     /// The fingerprint of its job.
     pub(crate) job: String,
+    /// The revision of the pool that replaced drivers last.
+    pub(crate) build: u64,
     pub(crate) execution: Option<String>,
     pub(crate) is_ending: bool,
     pub(crate) begun: Timestamp,
@@ -23,7 +25,7 @@ pub(crate) struct Member {
 impl Store {
     /// Returns all members of all pools.
     pub(crate) async fn members(&self) -> Result<Vec<Member>> {
-        let query = "SELECT scope, domain, pool, slot, nonce, job, execution, is_ending, begun_at FROM connect_members \
+        let query = "SELECT scope, domain, pool, slot, nonce, job, execution, is_ending, begun_at, build FROM connect_members \
             ORDER BY scope, domain, pool, slot";
         let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter().map(|row| self.member(row)).collect()
@@ -39,15 +41,17 @@ impl Store {
             execution: Some(text(6)?).filter(|execution| !execution.is_empty()),
             is_ending: self.database.number(row, 7)? != 0,
             begun: rows::time(&self.database, row, 8)?,
+            build: self.database.number(row, 9)?,
         })
     }
 
     /// Stores a member before its submit. Returns false if its slot is taken.
     pub(crate) async fn add_member(&self, member: &Member) -> Result<bool> {
-        let query = "INSERT INTO connect_members (scope, domain, pool, slot, nonce, job, execution, is_ending, begun_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, '', 0, $7) ON CONFLICT DO NOTHING";
+        let query = "INSERT INTO connect_members (scope, domain, pool, slot, nonce, job, execution, is_ending, begun_at, build) \
+            VALUES ($1, $2, $3, $4, $5, $6, '', 0, $7, $8) ON CONFLICT DO NOTHING";
         let query = bind(sqlx::query(query), member);
-        let query = query.bind(member.job.as_str()).bind(member.begun.as_millisecond());
+        let query =
+            query.bind(member.job.as_str()).bind(member.begun.as_millisecond()).bind(signed(member.build));
         Ok(self.database.execute(query).await? == 1)
     }
 

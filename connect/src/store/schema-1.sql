@@ -66,8 +66,9 @@ CREATE TABLE connect_members (
     slot BIGINT NOT NULL,
     -- Differs between all starts. It is part of the token of the submit.
     nonce TEXT NOT NULL,
-    -- The fingerprint of the job.
+    -- The fingerprint of the job, and the revision of the pool that replaced drivers last.
     job TEXT NOT NULL,
+    build BIGINT NOT NULL,
     -- Empty until the Runner has returned it.
     execution TEXT NOT NULL,
     -- Whether its end is requested.

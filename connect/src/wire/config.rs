@@ -1,4 +1,4 @@
-//! Responses to `Config`, from which the driver's token is removed.
+//! Responses to `Config`, in which the driver's token is redacted.
 
 use super::fields::{Malformed, Value, append_bytes, fields};
 
@@ -11,16 +11,16 @@ const VALUE: u32 = 2;
 /// missing.
 const TOKEN_SETTING: &[u8] = b"authenticate.token";
 
-/// Removes the token of a driver from a response: the value of its setting, and each value that contains it. Returns nothing
+/// Redacts the token of a driver in a response: the value of its setting, and each value that contains it. Returns nothing
 /// if the response does not have it.
-pub(crate) fn without_token(message: &[u8], token: Option<&str>) -> Result<Option<Vec<u8>>, Malformed> {
+pub(crate) fn redacted(message: &[u8], token: Option<&str>) -> Result<Option<Vec<u8>>, Malformed> {
     let mut kept = Vec::new();
     let mut is_changed = false;
     for field in fields(message) {
         let field = field?;
         match field.value {
             Value::Bytes(pair) if field.number == PAIRS && has_token(pair, token)? => {
-                append_bytes(&mut kept, PAIRS, &without_value(pair)?);
+                append_bytes(&mut kept, PAIRS, &redacted_pair(pair)?);
                 is_changed = true;
             }
             _ => kept.extend_from_slice(field.bytes),
@@ -42,8 +42,8 @@ fn has_token(pair: &[u8], token: Option<&str>) -> Result<bool, Malformed> {
     Ok(false)
 }
 
-/// Returns a pair that has only its key.
-fn without_value(pair: &[u8]) -> Result<Vec<u8>, Malformed> {
+/// Returns a pair with its key and Spark's text for values that are not shown. Clients require a value.
+fn redacted_pair(pair: &[u8]) -> Result<Vec<u8>, Malformed> {
     let mut kept = Vec::new();
     for field in fields(pair) {
         let field = field?;
@@ -51,8 +51,12 @@ fn without_value(pair: &[u8]) -> Result<Vec<u8>, Malformed> {
             kept.extend_from_slice(field.bytes);
         }
     }
+    append_bytes(&mut kept, VALUE, REDACTED);
     Ok(kept)
 }
+
+/// The text that Spark shows instead of values that match `spark.redaction.regex`.
+const REDACTED: &[u8] = b"*********(redacted)";
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
@@ -78,17 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn token_of_the_driver_is_removed() {
-        let token = "0123456789abcdef";
+    fn token_of_the_driver_is_redacted() {
+        let (token, hidden) = ("0123456789abcdef", Some("*********(redacted)"));
         let of_setting = |key, value| response(&[("a", Some("b")), (key, value)]);
         for key in ["spark.connect.authenticate.token", "connect.authenticate.token", "authenticate.token"] {
-            let kept = without_token(&of_setting(key, Some(token)), None).unwrap();
-            assert_eq!(kept, Some(of_setting(key, None)), "{key}");
+            let kept = redacted(&of_setting(key, Some(token)), None).unwrap();
+            assert_eq!(kept, Some(of_setting(key, hidden)), "{key}");
         }
-        let kept =
-            without_token(&of_setting("spark.x", Some("token=0123456789abcdef;")), Some(token)).unwrap();
-        assert_eq!(kept, Some(of_setting("spark.x", None)));
-        assert_eq!(without_token(&of_setting("spark.x", Some("0123")), Some(token)), Ok(None));
-        assert_eq!(without_token(&of_setting("spark.x", Some("")), Some("")), Ok(None));
+        let kept = redacted(&of_setting("spark.x", Some("token=0123456789abcdef;")), Some(token)).unwrap();
+        assert_eq!(kept, Some(of_setting("spark.x", hidden)));
+        assert_eq!(redacted(&of_setting("spark.x", Some("0123")), Some(token)), Ok(None));
+        assert_eq!(redacted(&of_setting("spark.x", Some("")), Some("")), Ok(None));
     }
 }

@@ -150,11 +150,16 @@ mod tests {
         fn user_is_forced_and_the_rest_is_kept(
             own in "[a-z]{0,9}",
             forced in "\\PC{1,200}",
-            rest in proptest::collection::vec(any::<u8>(), 0..40),
+            others in proptest::collection::vec("[a-z]{0,5}", 0..3),
+            rest in proptest::collection::vec((3..2000_u32, proptest::collection::vec(any::<u8>(), 0..20)), 0..4),
         ) {
             let mut message = request(SESSION, &own);
-            message.extend(rest);
-            prop_assume!(session_id(&message).is_ok());
+            for other in &others {
+                message.extend(request(SESSION, other));
+            }
+            for (number, value) in &rest {
+                append_bytes(&mut message, *number, value);
+            }
             let mut frame = frame::frame_of(&message);
             set_user(&mut frame, &forced);
             let sent = frame::message(&frame);

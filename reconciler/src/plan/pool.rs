@@ -36,7 +36,10 @@ pub(super) fn share(old: Share, new: Share) -> Finding {
             "each driver serves one user from now on; a driver with sessions of several users takes no new ones, and \
              is stopped after its last one"
         }
-        Share::Domain => "drivers take sessions of all users of the domain from now on",
+        Share::Domain => {
+            "drivers without a user take sessions of all users of the domain from now on; a driver with a user stays with \
+             that user until it ends"
+        }
     };
     let name = |share| match share {
         Share::Domain => "domain".to_owned(),
