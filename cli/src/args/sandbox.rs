@@ -46,7 +46,7 @@ pub(crate) struct SandboxCreate {
     /// Time after which it expires, such as 30m, 8h or 2d
     #[arg(long, value_name = "TIME", default_value = "8h")]
     pub(crate) ttl: String,
-    /// Catalog of the schema [default: spark_catalog]
+    /// Catalog of the schema [default: `spark_catalog`]
     #[arg(long, value_name = "NAME")]
     pub(crate) catalog: Option<String>,
 }
