@@ -1,7 +1,6 @@
 //! One round of the loop: observe, decide, store, act.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Record};
@@ -10,11 +9,11 @@ use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use dcp_runner::streaming::Streaming;
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
 
 use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
+use super::step::{Failure, StepResult, with_timeout};
 use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
@@ -27,8 +26,6 @@ pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 const DEMAND_TIME: SignedDuration = SignedDuration::from_secs(20);
 /// Time beyond the idle timeout after which a session counts as ended. Proxies store the use of sessions with a delay.
 const IDLE_MARGIN: SignedDuration = SignedDuration::from_mins(2);
-/// Timeout of calls to the Runner.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// Grace period of a driver without sessions.
 const GRACE: u64 = 5;
 const MAX_PARALLEL: usize = 16;
@@ -37,16 +34,6 @@ const LOST: &str = "another loop acts";
 /// Pauses after drivers that ended before they served: the first, and the longest.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
-
-/// The reason why a step failed.
-enum Failure {
-    /// Another loop holds the lease.
-    Lost,
-    /// The pool is tried again in the next round.
-    Pool(String),
-}
-
-type StepResult<T = ()> = Result<T, Failure>;
 
 /// What one round remembers for the next. A new leader begins without it.
 #[derive(Debug, Default)]
@@ -438,24 +425,4 @@ fn sized(observed: &Observed, declared: &DeclaredPool) -> size::Member {
 
 fn signed(slot: u64) -> i64 {
     i64::try_from(slot).unwrap_or(i64::MAX)
-}
-
-async fn with_timeout<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = || Error::Unavailable(format!("the Runner did not answer within {} s", TIMEOUT.as_secs()));
-    timeout(TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Fenced { .. } => Self::Lost,
-            error => Self::Pool(error.to_string()),
-        }
-    }
-}
-
-impl From<dcp_database::Error> for Failure {
-    fn from(error: dcp_database::Error) -> Self {
-        Self::Pool(error.to_string())
-    }
 }
