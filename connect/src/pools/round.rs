@@ -228,6 +228,25 @@ impl Round<'_> {
     /// Submits the execution of a member; none if the Runner rejects it.
     async fn submit(&self, member: &Member, memory: &mut PoolMemory) -> StepResult<Option<Record>> {
         self.require_lease()?;
+        let submit = self.submit_of(member)?;
+        match with_timeout(self.pools.runner.submit(submit)).await {
+            Ok(submitted) => {
+                let record = submitted.record;
+                self.pools.store.set_execution(member, record.id().as_str()).await?;
+                Ok(Some(record))
+            }
+            Err(error @ (Error::Invalid { .. } | Error::NotFound(_))) => {
+                // The Runner has stored nothing.
+                self.remove(member).await?;
+                memory.back_off(self.now());
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the submit of a member, which is the same each time.
+    fn submit_of(&self, member: &Member) -> StepResult<Submit> {
         let job = Fingerprint::parse(&member.job);
         let job = job.ok_or_else(|| Failure::Pool(format!("`{}` is no job", member.job)))?;
         let PoolKey { scope, domain, name } = &member.pool;
@@ -239,7 +258,7 @@ impl Round<'_> {
         };
         let author = self.declared.pools.get(&member.pool).map(|declared| declared.author.clone());
         let grace = Some(dcp_model::manifest::Duration::from_secs(GRACE));
-        let submit = Submit {
+        Ok(Submit {
             token: format!("{}:{}", self.fence.lease, member.nonce),
             job: Definition::Applied(reference),
             parameters: BTreeMap::new(),
@@ -255,21 +274,7 @@ impl Round<'_> {
             fence: Some(self.fence.clone()),
             by: CALLER.to_owned(),
             on_behalf_of: author,
-        };
-        match with_timeout(self.pools.runner.submit(submit)).await {
-            Ok(submitted) => {
-                let record = submitted.record;
-                self.pools.store.set_execution(member, record.id().as_str()).await?;
-                Ok(Some(record))
-            }
-            Err(error @ (Error::Invalid { .. } | Error::NotFound(_))) => {
-                // The Runner has stored nothing.
-                self.remove(member).await?;
-                memory.back_off(self.now());
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 
     /// Records that a member has ended. The next start waits if it ended before it served.
@@ -313,7 +318,7 @@ impl Round<'_> {
             started: attempt.running.unwrap_or(attempt.begun),
         };
         self.pools.store.report(&driver, self.now()).await?;
-        if let Some(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN).ok() {
+        if let Ok(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN) {
             self.pools.store.expire(&driver.id, unused_since, self.now()).await?;
         }
         Ok(())
@@ -347,7 +352,8 @@ impl Round<'_> {
         }
         let mut taken: Vec<i64> = observed.iter().map(|it| it.member.slot).collect();
         for _ in 0..decision.start {
-            let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+            let slots = 0..=i64::try_from(taken.len()).unwrap_or(i64::MAX);
+            let Some(slot) = slots.into_iter().find(|slot| !taken.contains(slot)) else { break };
             taken.push(slot);
             self.start(key, declared, slot, memory).await?;
         }
