@@ -84,7 +84,8 @@ pub struct NewSandbox {
     pub name: String,
     pub branch: String,
     pub driver: Wanted,
-    pub catalog: String,
+    /// The catalog of the schema; [`DEFAULT_CATALOG`] if it is not given.
+    pub catalog: Option<String>,
     pub ttl: Duration,
 }
 
@@ -120,35 +121,46 @@ impl Sandboxes<'_> {
         let key = SandboxKey { domain, user: self.caller.name.to_string(), name };
         let now = self.proxy.now();
         let expires = now.saturating_add(ttl).unwrap_or(now);
-        if store.sandbox(&key).await.map_err(|error| failed(&error))?.is_none() {
-            let owned = store.sandboxes(&key.user).await.map_err(|error| failed(&error))?.len();
-            if owned >= MAX_SANDBOXES {
-                let message =
-                    format!("you have {owned} sandboxes, and {MAX_SANDBOXES} are the limit; delete one");
-                return Err(ServiceError::new(Code::ResourceExhausted, DOMAIN, "EXHAUSTED", message));
+        let existing = store.sandbox(&key).await.map_err(|error| failed(&error))?;
+        if let Some(existing) = existing {
+            check_same(&existing, &driver, catalog.as_deref())?;
+            if !store.extend_sandbox(&key, expires).await.map_err(|error| failed(&error))? {
+                return Err(ending(&key));
             }
-            let (created, session) = (now, random_uuid());
-            let new = |schema: String| StoredSandbox {
+        } else {
+            let sandbox = StoredSandbox {
                 key: key.clone(),
-                branch: branch.clone(),
-                pool: driver.pool.clone(),
-                engine: driver.engine.clone(),
-                catalog: catalog.clone(),
-                schema,
-                session: session.clone(),
-                created,
+                branch,
+                pool: driver.pool,
+                engine: driver.engine,
+                catalog: catalog.unwrap_or_else(|| DEFAULT_CATALOG.to_owned()),
+                schema: String::new(),
+                session: random_uuid(),
+                created: now,
                 expires,
                 ending: None,
             };
-            for schema in name::schemas(&key.domain, &key.user, &key.name) {
-                if store.add_sandbox(&new(schema)).await.map_err(|error| failed(&error))? {
-                    break;
-                }
-            }
-        } else if !store.extend_sandbox(&key, expires).await.map_err(|error| failed(&error))? {
-            return Err(ending(&key));
+            self.add(sandbox).await?;
         }
         self.open(&key.domain, &key.name).await
+    }
+
+    /// Stores a new sandbox with the first schema that no other one has.
+    async fn add(&self, mut sandbox: StoredSandbox) -> Result<(), ServiceError> {
+        let (store, key) = (self.proxy.store(), sandbox.key.clone());
+        let owned = store.sandboxes(&key.user).await.map_err(|error| failed(&error))?.len();
+        if owned >= MAX_SANDBOXES {
+            let message =
+                format!("you have {owned} sandboxes, and {MAX_SANDBOXES} are the limit; delete one");
+            return Err(ServiceError::new(Code::ResourceExhausted, DOMAIN, "EXHAUSTED", message));
+        }
+        for schema in name::schemas(&key.domain, &key.user, &key.name) {
+            sandbox.schema = schema;
+            if store.add_sandbox(&sandbox).await.map_err(|error| failed(&error))? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Creates the schema of a sandbox, if it is missing, and makes it the current one of its session. If the session has ended,
@@ -280,7 +292,7 @@ fn check(new: &NewSandbox) -> Result<(), ServiceError> {
     if let Err(why) = name::check(&new.name) {
         return invalid("name", why);
     }
-    if let Err(why) = name::check_catalog(&new.catalog) {
+    if let Some(Err(why)) = new.catalog.as_deref().map(name::check_catalog) {
         return invalid("catalog", why);
     }
     if new.branch.len() > MAX_BRANCH || new.branch.chars().any(char::is_control) {
@@ -296,6 +308,27 @@ fn check(new: &NewSandbox) -> Result<(), ServiceError> {
 async fn run<T: crate::client::Service>(session: &Session<T>, statement: &str) -> Result<(), Status> {
     let mut batches = session.execute(statement, None).await?;
     while batches.next().await?.is_some() {}
+    Ok(())
+}
+
+/// Checks that a sandbox that exists has what is requested.
+fn check_same(existing: &StoredSandbox, driver: &Wanted, catalog: Option<&str>) -> Result<(), ServiceError> {
+    let fields = [
+        ("pool", driver.pool.as_deref(), existing.pool.as_deref()),
+        ("engine", driver.engine.as_deref(), existing.engine.as_deref()),
+        ("catalog", catalog, Some(existing.catalog.as_str())),
+    ];
+    for (field, wanted, has) in fields {
+        if let Some(wanted) = wanted.filter(|wanted| has != Some(*wanted)) {
+            let (name, has) = (&existing.key.name, has.unwrap_or("any"));
+            let message = format!(
+                "the sandbox `{name}` exists with the {field} `{has}`, and `{wanted}` is requested; choose another name, or delete it"
+            );
+            return Err(
+                ServiceError::new(Code::AlreadyExists, DOMAIN, "EXISTS", message).with("field", field)
+            );
+        }
+    }
     Ok(())
 }
 
@@ -343,7 +376,7 @@ mod tests {
             name: name.to_owned(),
             branch: String::new(),
             driver: Wanted::default(),
-            catalog: DEFAULT_CATALOG.to_owned(),
+            catalog: None,
             ttl: Duration::from_secs(ttl),
         }
     }
@@ -394,9 +427,11 @@ mod tests {
         assert_eq!(denied.code, Code::PermissionDenied);
         let ada = Caller::unrestricted("ada", Credential::Process);
         let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
-        for wrong in
-            [new("a`b", 60), new("main", 0), NewSandbox { catalog: "a.b".to_owned(), ..new("main", 60) }]
-        {
+        for wrong in [
+            new("a`b", 60),
+            new("main", 0),
+            NewSandbox { catalog: Some("a.b".to_owned()), ..new("main", 60) },
+        ] {
             assert_eq!(sandboxes.create(wrong).await.unwrap_err().code, Code::InvalidArgument);
         }
         assert_eq!(sandboxes.list().await.unwrap(), []);
@@ -429,6 +464,22 @@ mod tests {
         let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
         let expired = sandboxes.open("logistics", "main").await.unwrap_err();
         assert!(expired.message.contains("dcp sandbox create main"), "{}", expired.message);
+    }
+
+    #[tokio::test]
+    async fn existing_sandbox_is_not_created_with_another_catalog_or_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let proxy = proxy(&folder).await;
+        proxy.store().add_sandbox(&stored("ada", 2_000)).await.unwrap();
+        let ada = Caller::unrestricted("ada", Credential::Process);
+        let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+        let of_pool = Wanted { pool: Some("small".to_owned()), ..Wanted::default() };
+        for other in [
+            NewSandbox { catalog: Some("lake".to_owned()), ..new("main", 60) },
+            NewSandbox { driver: of_pool, ..new("main", 60) },
+        ] {
+            assert_eq!(sandboxes.create(other).await.unwrap_err().code, Code::AlreadyExists);
+        }
     }
 
     #[tokio::test]

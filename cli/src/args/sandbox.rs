@@ -46,9 +46,9 @@ pub(crate) struct SandboxCreate {
     /// Time after which it expires, such as 30m, 8h or 2d
     #[arg(long, value_name = "TIME", default_value = "8h")]
     pub(crate) ttl: String,
-    /// Catalog of the schema
-    #[arg(long, value_name = "NAME", default_value = dcp_connect::sandboxes::DEFAULT_CATALOG)]
-    pub(crate) catalog: String,
+    /// Catalog of the schema [default: `spark_catalog`]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) catalog: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

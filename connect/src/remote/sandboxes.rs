@@ -17,7 +17,7 @@ impl Remote {
             domain: driver.domain.unwrap_or_default(),
             pool: driver.pool.unwrap_or_default(),
             engine: driver.engine.unwrap_or_default(),
-            catalog,
+            catalog: catalog.unwrap_or_default(),
             branch,
             ttl_seconds: ttl.as_secs(),
         };

@@ -10,7 +10,7 @@ use tonic::{Request, Response};
 use super::{GrpcResult, noted, time};
 use crate::client::Wanted;
 use crate::proxy::Proxy;
-use crate::sandboxes::{DEFAULT_CATALOG, NewSandbox, Opened, Sandbox, Sandboxes};
+use crate::sandboxes::{NewSandbox, Opened, Sandbox, Sandboxes};
 
 #[derive(Debug)]
 pub(super) struct SandboxesService(pub(super) Proxy);
@@ -27,8 +27,13 @@ impl sandboxes_server::Sandboxes for SandboxesService {
             request.into_inner();
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
         let driver = Wanted { domain: given(domain), pool: given(pool), engine: given(engine) };
-        let catalog = given(catalog).unwrap_or_else(|| DEFAULT_CATALOG.to_owned());
-        let new = NewSandbox { name, branch, driver, catalog, ttl: Duration::from_secs(ttl_seconds) };
+        let new = NewSandbox {
+            name,
+            branch,
+            driver,
+            catalog: given(catalog),
+            ttl: Duration::from_secs(ttl_seconds),
+        };
         let created = self.of(&caller).create(new).await?;
         Ok(Response::new(proto::CreateSandboxResponse { sandbox: Some(sandbox(created.sandbox)) }))
     }
