@@ -7,6 +7,7 @@
 mod declared;
 mod round;
 mod size;
+mod step;
 #[cfg(test)]
 mod tests;
 

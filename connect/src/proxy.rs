@@ -188,19 +188,20 @@ impl Inner {
         let snapshot = self.directory.snapshot();
         let driver = snapshot.drivers.get(&session.driver);
         let scope = driver.map(|it| it.driver.pool.scope.as_str()).filter(|scope| !scope.is_empty());
-        self.check_role(caller, scope, &session.key.domain)
-    }
-
-    fn check_role(&self, caller: &Caller, scope: Option<&str>, domain: &str) -> Result<(), Status> {
-        let resource = Resource::of(scope, domain);
-        let denied = caller.check(ROLE, resource).err();
-        denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
+        check_role(caller, scope, &session.key.domain)
     }
 }
 
 fn asked(wanted: &Wanted) -> route::Request {
     let Wanted { domain, pool, engine } = wanted.clone();
     route::Request { domain, pool, engine }
+}
+
+/// Checks that a caller may use the drivers of a domain.
+fn check_role(caller: &Caller, scope: Option<&str>, domain: &str) -> Result<(), Status> {
+    let resource = Resource::of(scope, domain);
+    let denied = caller.check(ROLE, resource).err();
+    denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
 }
 
 /// Returns the resource of a pool, whose role a caller needs. A driver that dcp did not start belongs to its domain alone.

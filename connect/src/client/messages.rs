@@ -144,6 +144,7 @@ pub(super) struct SqlCommandResult {
 pub(super) struct ResultComplete {}
 
 #[derive(Clone, PartialEq, prost::Message)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the protocol")]
 pub(super) struct ReattachExecuteRequest {
     #[prost(string, tag = "1")]
     pub(super) session_id: String,

@@ -1,7 +1,6 @@
 //! One round of the loop: observe, decide, store, act.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Record};
@@ -10,11 +9,11 @@ use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use dcp_runner::streaming::Streaming;
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::timeout;
 
 use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
+use super::step::{Failure, StepResult, with_timeout};
 use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
@@ -27,8 +26,6 @@ pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 const DEMAND_TIME: SignedDuration = SignedDuration::from_secs(20);
 /// Time beyond the idle timeout after which a session counts as ended. Proxies store the use of sessions with a delay.
 const IDLE_MARGIN: SignedDuration = SignedDuration::from_mins(2);
-/// Timeout of calls to the Runner.
-const TIMEOUT: Duration = Duration::from_secs(20);
 /// Grace period of a driver without sessions.
 const GRACE: u64 = 5;
 const MAX_PARALLEL: usize = 16;
@@ -37,16 +34,6 @@ const LOST: &str = "another loop acts";
 /// Pauses after drivers that ended before they served: the first, and the longest.
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
-
-/// The reason why a step failed.
-enum Failure {
-    /// Another loop holds the lease.
-    Lost,
-    /// The pool is tried again in the next round.
-    Pool(String),
-}
-
-type StepResult<T = ()> = Result<T, Failure>;
 
 /// What one round remembers for the next. A new leader begins without it.
 #[derive(Debug, Default)]
@@ -241,6 +228,25 @@ impl Round<'_> {
     /// Submits the execution of a member; none if the Runner rejects it.
     async fn submit(&self, member: &Member, memory: &mut PoolMemory) -> StepResult<Option<Record>> {
         self.require_lease()?;
+        let submit = self.submit_of(member)?;
+        match with_timeout(self.pools.runner.submit(submit)).await {
+            Ok(submitted) => {
+                let record = submitted.record;
+                self.pools.store.set_execution(member, record.id().as_str()).await?;
+                Ok(Some(record))
+            }
+            Err(error @ (Error::Invalid { .. } | Error::NotFound(_))) => {
+                // The Runner has stored nothing.
+                self.remove(member).await?;
+                memory.back_off(self.now());
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the submit of a member, which is the same each time.
+    fn submit_of(&self, member: &Member) -> StepResult<Submit> {
         let job = Fingerprint::parse(&member.job);
         let job = job.ok_or_else(|| Failure::Pool(format!("`{}` is no job", member.job)))?;
         let PoolKey { scope, domain, name } = &member.pool;
@@ -252,7 +258,7 @@ impl Round<'_> {
         };
         let author = self.declared.pools.get(&member.pool).map(|declared| declared.author.clone());
         let grace = Some(dcp_model::manifest::Duration::from_secs(GRACE));
-        let submit = Submit {
+        Ok(Submit {
             token: format!("{}:{}", self.fence.lease, member.nonce),
             job: Definition::Applied(reference),
             parameters: BTreeMap::new(),
@@ -268,21 +274,7 @@ impl Round<'_> {
             fence: Some(self.fence.clone()),
             by: CALLER.to_owned(),
             on_behalf_of: author,
-        };
-        match with_timeout(self.pools.runner.submit(submit)).await {
-            Ok(submitted) => {
-                let record = submitted.record;
-                self.pools.store.set_execution(member, record.id().as_str()).await?;
-                Ok(Some(record))
-            }
-            Err(error @ (Error::Invalid { .. } | Error::NotFound(_))) => {
-                // The Runner has stored nothing.
-                self.remove(member).await?;
-                memory.back_off(self.now());
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 
     /// Records that a member has ended. The next start waits if it ended before it served.
@@ -326,7 +318,7 @@ impl Round<'_> {
             started: attempt.running.unwrap_or(attempt.begun),
         };
         self.pools.store.report(&driver, self.now()).await?;
-        if let Some(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN).ok() {
+        if let Ok(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN) {
             self.pools.store.expire(&driver.id, unused_since, self.now()).await?;
         }
         Ok(())
@@ -360,7 +352,8 @@ impl Round<'_> {
         }
         let mut taken: Vec<i64> = observed.iter().map(|it| it.member.slot).collect();
         for _ in 0..decision.start {
-            let slot = (0..).find(|slot| !taken.contains(slot)).unwrap_or_default();
+            let slots = 0..=i64::try_from(taken.len()).unwrap_or(i64::MAX);
+            let Some(slot) = slots.into_iter().find(|slot| !taken.contains(slot)) else { break };
             taken.push(slot);
             self.start(key, declared, slot, memory).await?;
         }
@@ -438,24 +431,4 @@ fn sized(observed: &Observed, declared: &DeclaredPool) -> size::Member {
 
 fn signed(slot: u64) -> i64 {
     i64::try_from(slot).unwrap_or(i64::MAX)
-}
-
-async fn with_timeout<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = || Error::Unavailable(format!("the Runner did not answer within {} s", TIMEOUT.as_secs()));
-    timeout(TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Fenced { .. } => Self::Lost,
-            error => Self::Pool(error.to_string()),
-        }
-    }
-}
-
-impl From<dcp_database::Error> for Failure {
-    fn from(error: dcp_database::Error) -> Self {
-        Self::Pool(error.to_string())
-    }
 }

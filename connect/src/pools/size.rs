@@ -70,21 +70,10 @@ pub(crate) fn decide(
     surplus_since: Option<Timestamp>,
     now: Timestamp,
 ) -> Decision {
-    let mut decision = Decision::default();
     let count = |is: &dyn Fn(&&Member) -> bool| members.iter().filter(is).count() as u64;
     let is_outdated = |member: &Member| is_outdated(declared, member, now);
 
-    // Drivers that nobody can or should use any more.
-    for member in members {
-        let is_useless = match member.state {
-            State::Starting => !member.is_current,
-            State::Draining => member.live == 0,
-            State::Open | State::Ending => false,
-        };
-        if is_useless {
-            decision.end.push(member.slot);
-        }
-    }
+    let mut decision = Decision { end: useless(members), ..Decision::default() };
     // A private driver is not given to a second user.
     let is_left = |member: &&Member| {
         member.state == State::Open && member.live == 0 && (member.is_owned || is_outdated(member))
@@ -128,6 +117,16 @@ pub(crate) fn decide(
         }
     }
     decision
+}
+
+/// Returns the slots of drivers that nobody can or should use any more.
+fn useless(members: &[Member]) -> Vec<u64> {
+    let is_useless = |member: &&Member| match member.state {
+        State::Starting => !member.is_current,
+        State::Draining => member.live == 0,
+        State::Open | State::Ending => false,
+    };
+    members.iter().filter(is_useless).map(|member| member.slot).collect()
 }
 
 /// Returns the number of drivers for sessions that wait.
@@ -218,13 +217,13 @@ mod tests {
     #[test]
     fn old_drivers_are_replaced_first_and_ended_without_sessions() {
         let old = Member { total: 100, ..open(0, 2) };
-        let decision = decide_at(&declared(), &[old.clone()], 0, NOW);
+        let decision = decide_at(&declared(), std::slice::from_ref(&old), 0, NOW);
         assert_eq!((decision.start, decision.drain), (1, vec![0]));
         // Without a place for another driver, it goes on.
         let full = Declared { max: 1, ..declared() };
-        assert_eq!(decide_at(&full, &[old.clone()], 0, NOW), Decision::default());
+        assert_eq!(decide_at(&full, std::slice::from_ref(&old), 0, NOW), Decision::default());
         let unused = Member { live: 0, ..old };
-        assert_eq!(decide_at(&full, &[unused.clone()], 0, NOW).drain_unused, [0]);
+        assert_eq!(decide_at(&full, std::slice::from_ref(&unused), 0, NOW).drain_unused, [0]);
         let drained = Member { state: State::Draining, ..unused };
         assert_eq!(decide_at(&full, &[drained], 0, NOW).end, [0]);
     }
@@ -304,7 +303,7 @@ mod tests {
                     }
                 }
                 for _ in 0..decision.start {
-                    let slot = (0..).find(|slot| members.iter().all(|it| it.slot != *slot)).unwrap();
+                    let slot = (0..99).find(|slot| members.iter().all(|it| it.slot != *slot)).unwrap();
                     members.push(Member { started: Some(now), ..open(slot, 0) });
                 }
                 // Waiting sessions get the free places.

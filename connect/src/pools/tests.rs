@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -87,6 +88,29 @@ impl World {
     }
 }
 
+/// Returns the record of a new execution.
+fn record(submit: &Submit, id: &Id) -> Record {
+    let policy = Policy {
+        attempts: 1,
+        remedies: 0,
+        backoff_seconds: 1,
+        max_backoff_seconds: 1,
+        causes: Vec::new(),
+        start_seconds: 1,
+        run_seconds: None,
+        stop_seconds: 1,
+        ttl_seconds: 1,
+    };
+    Record {
+        request: submit.request(submit.job_fingerprint()),
+        execution: Execution::new(id.clone(), policy, Backend::Local, now()),
+        history: Vec::new(),
+        version: 0,
+        owner: String::new(),
+        progress: None,
+    }
+}
+
 fn attempt() -> Attempt {
     Attempt {
         number: 1,
@@ -124,25 +148,7 @@ impl Runner for World {
                 return Err(Error::Held { key, by: holder.id().clone() });
             }
             let id = Id::new(now(), u128::from(inner.random.next_u64()));
-            let policy = Policy {
-                attempts: 1,
-                remedies: 0,
-                backoff_seconds: 1,
-                max_backoff_seconds: 1,
-                causes: Vec::new(),
-                start_seconds: 1,
-                run_seconds: None,
-                stop_seconds: 1,
-                ttl_seconds: 1,
-            };
-            let record = Record {
-                request: submit.request(submit.job_fingerprint()),
-                execution: Execution::new(id.clone(), policy, Backend::Local, now()),
-                history: Vec::new(),
-                version: 0,
-                owner: String::new(),
-                progress: None,
-            };
+            let record = record(&submit, &id);
             inner.by_token.insert(submit.token.clone(), id.clone());
             inner.records.insert(id, record.clone());
             Ok(Submitted { record, fresh: true })
@@ -321,9 +327,20 @@ impl Users {
     }
 }
 
+async fn pools(path: &Path, world: &Arc<World>) -> Pools {
+    Pools {
+        registry: Sql::sqlite(path).await.unwrap(),
+        jobs: dcp_reconciler::reconcile::store::Store::sqlite(path).await.unwrap(),
+        store: Store::sqlite(path).await.unwrap(),
+        runner: Arc::clone(world) as Arc<dyn Runner>,
+        lease: Duration::from_secs(5),
+        clock: now,
+        log: Arc::new(|_| {}),
+    }
+}
+
 async fn simulate(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state.db");
     let random = StdRng::seed_from_u64(seed);
     let world = Arc::new(World(Mutex::new(Inner {
         random: StdRng::seed_from_u64(seed ^ 1),
@@ -332,15 +349,7 @@ async fn simulate(seed: u64) {
         records: BTreeMap::new(),
         newest: 0,
     })));
-    let pools = Pools {
-        registry: Sql::sqlite(&path).await.unwrap(),
-        jobs: dcp_reconciler::reconcile::store::Store::sqlite(&path).await.unwrap(),
-        store: Store::sqlite(&path).await.unwrap(),
-        runner: world.clone(),
-        lease: Duration::from_secs(5),
-        clock: now,
-        log: Arc::new(|_| {}),
-    };
+    let pools = pools(&folder.path().join("state.db"), &world).await;
     let is_private = seed % 2 == 1;
     let share = if is_private { Share::Private } else { Share::Domain };
     let mut users = Users { random, sessions: HashMap::new(), count: 0 };

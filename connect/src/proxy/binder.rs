@@ -201,7 +201,7 @@ fn no_such_pool(asked: &route::Request, domain: &str) -> String {
     let mut wanted = String::new();
     for (what, name) in [("named", &asked.pool), ("of the engine", &asked.engine)] {
         if let Some(name) = name {
-            wanted.push_str(&format!(" {what} `{name}`"));
+            wanted.extend([" ", what, " `", name, "`"]);
         }
     }
     format!(

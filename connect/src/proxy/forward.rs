@@ -4,6 +4,7 @@ use std::future::ready;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dcp_gateway::secrets::SecretValue;
 use dcp_server::Caller;
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, TE};
@@ -17,7 +18,7 @@ use tonic::{Code, Status};
 
 use super::method::Method;
 use super::outgoing::Outgoing;
-use super::sessions::{InUse, Named, Session};
+use super::sessions::{Named, Session};
 use super::{Inner, ROLE, incoming, resource};
 use crate::failure::{Handle, invalid_handle, unavailable};
 use crate::route::{self, PREFIX};
@@ -41,6 +42,15 @@ pub(super) struct Forwarded {
     pub(super) may_reconnect: bool,
 }
 
+/// The response of a driver to a unary call.
+struct Answered<'a> {
+    method: Method,
+    may_reconnect: bool,
+    /// The token of the driver.
+    token: Option<&'a str>,
+    response: Response<Incoming>,
+}
+
 impl Inner {
     pub(super) async fn forward(
         &self,
@@ -55,8 +65,8 @@ impl Inner {
         let outgoing = Outgoing::new(first, frames, &caller.name, &session.key.session);
         let failure = outgoing.failure();
         let token = (self.tokens)(&session.driver);
-        let token = token.as_ref().map(|token| token.expose());
-        let request = upstream_request(parts, &stored.driver.address, token, method, outgoing)?;
+        let token = token.as_ref().map(SecretValue::expose);
+        let request = upstream_request(&parts, &stored.driver.address, token, method, outgoing)?;
         let response = self.send(&stored, request).await;
         // A request that the client broke is not the driver's failure.
         let response = response.map_err(|error| failure.get().unwrap_or(error))?;
@@ -65,7 +75,10 @@ impl Inner {
             let lost = async move { caller.lost(ROLE, resource(&pool)).await }.boxed();
             return Ok(response.map(|body| Body::new(incoming::Response::new(body, lost, in_use))));
         }
-        self.read_response(session, asked, method, may_reconnect, token, (response, in_use)).await
+        let answered = Answered { method, may_reconnect, token, response };
+        let read = self.read_response(session, asked, answered).await;
+        drop(in_use);
+        read
     }
 
     /// Returns the driver of a session, unless it is gone.
@@ -106,17 +119,14 @@ impl Inner {
         &self,
         session: &Session,
         asked: &route::Request,
-        method: Method,
-        may_reconnect: bool,
-        token: Option<&str>,
-        (response, in_use): (Response<Incoming>, InUse),
+        answered: Answered<'_>,
     ) -> Result<Response<Body>, Status> {
+        let Answered { method, may_reconnect, token, response } = answered;
         let (parts, body) = response.into_parts();
         let body = Limited::new(body, MAX_MESSAGE + frame::PREFIX).collect().await;
         let body = body.map_err(|error| unavailable(format!("the driver's response broke: {error}")))?;
         let trailers = body.trailers().cloned();
         let mut bytes = body.to_bytes();
-        drop(in_use);
         let status = trailers.as_ref().and_then(|it| it.get("grpc-status"));
         let is_ok = status.is_some_and(|status| status.as_bytes() == b"0");
         match method {
@@ -173,7 +183,7 @@ impl Inner {
 
 /// Returns the request for a driver: the client's, without what is meant for the proxy.
 pub(super) fn upstream_request(
-    parts: Parts,
+    parts: &Parts,
     address: &str,
     token: Option<&str>,
     method: Method,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use dcp_gateway::secrets::SecretValue;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -90,10 +91,10 @@ impl DriverService {
         let mut first = first.ok_or_else(|| Status::internal("the call has no message"))?;
         request::set_user(&mut first, USER);
         let token = (self.inner.tokens)(&self.stored.driver.id);
-        let token = token.as_ref().map(|token| token.expose());
+        let token = token.as_ref().map(SecretValue::expose);
         let body = Outgoing::new(first.freeze(), frames, USER, "");
         let address = &self.stored.driver.address;
-        let request = forward::upstream_request(parts, address, token, Method::Other, body)?;
+        let request = forward::upstream_request(&parts, address, token, Method::Other, body)?;
         Ok(self.inner.send(&self.stored, request).await?.map(Body::new))
     }
 }

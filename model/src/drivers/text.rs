@@ -13,7 +13,10 @@ const MAX_HOST: usize = 253;
 fn check_host_port(text: &str) -> Result<(), FormatError> {
     let parts = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
     let is_host = |host: &str| match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(address) => {
+            address.matches(':').count() >= 2
+                && address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        }
         None => {
             (1..=MAX_HOST).contains(&host.len())
                 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))

@@ -32,7 +32,8 @@
       "spark.executor.memory": "8g",
       "spark.jars.packages": "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.0",
       "spark.kubernetes.container.image": "spark-platform:4.0-latest",
-      "spark.sql.ansi.enabled": "false"
+      "spark.sql.ansi.enabled": "false",
+      "spark.sql.session.localRelationSizeLimit": "3221225472"
     },
     "deploymentMode": "ClusterMode",
     "applicationTolerations": {
@@ -120,7 +121,8 @@
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
       "spark.executor.memory": "1g",
-      "spark.kubernetes.container.image": "spark-platform:4.1-latest"
+      "spark.kubernetes.container.image": "spark-platform:4.1-latest",
+      "spark.sql.session.localRelationSizeLimit": "3221225472"
     },
     "deploymentMode": "ClusterMode",
     "applicationTolerations": {

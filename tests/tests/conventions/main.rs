@@ -54,6 +54,18 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
         ]),
     ),
     (
+        "dcp-connect",
+        Allowed::Only(&[
+            "dcp-database",
+            "dcp-gateway",
+            "dcp-model",
+            "dcp-proto",
+            "dcp-reconciler",
+            "dcp-runner",
+            "dcp-server",
+        ]),
+    ),
+    (
         "dcp-cli",
         Allowed::Only(&[
             "dcp-model",
@@ -65,6 +77,7 @@ const ALLOWED_DEPENDENCIES: &[(&str, Allowed)] = &[
             "dcp-gateway",
             "dcp-runner",
             "dcp-reconciler",
+            "dcp-connect",
         ]),
     ),
     ("dcp-tests", Allowed::Any),
