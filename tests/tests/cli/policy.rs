@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
 
 use crate::harness::DCP;
-use calls::{call_control, call_gateway, call_identity, call_rest, call_runner};
+use calls::{call_connect, call_control, call_gateway, call_identity, call_rest, call_runner};
 use world::{CALLERS, DOMAINS, Outcome, POLICY, World, manifest};
 
 /// Returns the paths of all methods of dcp's protocols.
@@ -53,6 +53,7 @@ async fn outcome(world: &World, caller: &str, domain: &str, call: &'static str) 
         Some("runner") => call_runner(world, caller, domain, call).await,
         Some("control") => call_control(world, caller, domain, call).await,
         Some("gateway") => call_gateway(world, caller, call).await,
+        Some("connect") => call_connect(world, caller, domain, call).await,
         Some("identity") => call_identity(world, caller, call).await,
         _ => call_rest(world, caller, domain, call),
     }

@@ -49,9 +49,8 @@ class ProxyTest(unittest.TestCase):
         cls.one, cls.two = cls.site.proxy(), cls.site.proxy()
 
     def session(self, proxy: Proxy, token: str, **parameters: str) -> SparkSession:
-        spark = SparkSession.builder.remote(with_parameters(proxy.url(token), **parameters)).create()
-        self.addCleanup(in_thread, spark.stop)
-        return spark
+        # It ends with its server. `stop` would hold a lock of all sessions while it retries after the end of its proxy.
+        return SparkSession.builder.remote(with_parameters(proxy.url(token), **parameters)).create()
 
     def raw(self, proxy: Proxy, token: str, **parameters: str) -> Raw:
         raw = Raw(with_parameters(proxy.url(token), **parameters))

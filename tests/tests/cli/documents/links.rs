@@ -132,10 +132,11 @@ fn tests_named_by_the_reliability_document_exist() {
     let root = dcp_tests::workspace();
     let mut found = Vec::new();
     files(&root, &mut found);
-    let sources = found.iter().filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    let sources = found.iter().filter(|path| path.extension().is_some_and(|it| it == "rs" || it == "py"));
     let functions = |path: &PathBuf| {
         let text = read(path);
-        let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+        let keyword = if path.extension().is_some_and(|it| it == "py") { "def " } else { "fn " };
+        let names = text.split(keyword).skip(1).filter_map(|rest| rest.split(['(', '<']).next());
         names.fold(String::new(), |names, name| names + name + "\n")
     };
     let functions: String = sources.map(functions).collect();

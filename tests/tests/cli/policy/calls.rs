@@ -1,5 +1,6 @@
 //! A call of each method of the protocols, and of each path of REST.
 
+use dcp_proto::connect::v1 as connect;
 use dcp_proto::control::v1 as control;
 use dcp_proto::gateway::v1 as gateway;
 use dcp_proto::identity::v1 as identity;
@@ -66,6 +67,45 @@ pub(super) async fn call_runner(world: &World, caller: &str, domain: &str, metho
         "/dcp.runner.v1.Runner/Result" => {
             let request = runner::ResultRequest { id, format: runner::Format::Json.into() };
             world.rpc(caller, path, request, always::<runner::ResultResponse>).await
+        }
+        _ => unreachable!("no call of {method}"),
+    }
+}
+
+/// Calls a method for sessions. No pool has the engine of a new sandbox, so that nothing waits for a driver.
+pub(super) async fn call_connect(world: &World, caller: &str, domain: &str, method: &'static str) -> Outcome {
+    let (domain, name) = (domain.to_owned(), "missing".to_owned());
+    match method {
+        "/dcp.connect.v1.Connect/ListPools" => {
+            let found = |it: &connect::ListPoolsResponse| it.pools.iter().any(|it| it.domain == domain);
+            world.rpc(caller, method, connect::ListPoolsRequest::default(), found).await
+        }
+        "/dcp.connect.v1.Connect/ListSessions" => {
+            let request = connect::ListSessionsRequest::default();
+            world.rpc(caller, method, request, always::<connect::ListSessionsResponse>).await
+        }
+        "/dcp.connect.v1.Sandboxes/ListSandboxes" => {
+            let request = connect::ListSandboxesRequest::default();
+            world.rpc(caller, method, request, always::<connect::ListSandboxesResponse>).await
+        }
+        "/dcp.connect.v1.Sandboxes/CreateSandbox" => {
+            let request = connect::CreateSandboxRequest {
+                domain,
+                name: "new".to_owned(),
+                branch: "main".to_owned(),
+                engine: "9.9".to_owned(),
+                ttl_seconds: 3600,
+                ..Default::default()
+            };
+            world.rpc(caller, method, request, always::<connect::CreateSandboxResponse>).await
+        }
+        "/dcp.connect.v1.Sandboxes/OpenSandbox" => {
+            let request = connect::OpenSandboxRequest { name, domain };
+            world.rpc(caller, method, request, always::<connect::OpenSandboxResponse>).await
+        }
+        "/dcp.connect.v1.Sandboxes/DeleteSandbox" => {
+            let request = connect::DeleteSandboxRequest { domain, name, ..Default::default() };
+            world.rpc(caller, method, request, always::<connect::DeleteSandboxResponse>).await
         }
         _ => unreachable!("no call of {method}"),
     }
@@ -271,6 +311,12 @@ pub(super) fn call_rest(world: &World, caller: &str, domain: &str, operation: &s
     let in_domain = format!("\"{domain}\"");
     let has_address = format!("/{domain}/");
     match operation {
+        "GET /api/v1/pool" => get("/api/v1/pool", &format!("\"domain\":\"{domain}\"")),
+        "GET /api/v1/session" => get("/api/v1/session", ""),
+        // No pool has the engine, so that nothing waits for a driver.
+        "POST /api/v1/sql" => {
+            post("/api/v1/sql", &json!({"sql": "SELECT 1", "domain": domain, "engine": "9.9"}))
+        }
         "GET /api/v1/whoami" => get("/api/v1/whoami", &format!("\"name\":\"{caller}\"")),
         "POST /api/v1/job" => {
             let reference = json!({"scope": "shop", "domain": domain, "name": "orders"});

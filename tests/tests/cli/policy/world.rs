@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
 
+use dcp_connect::session::{Pool, PoolKey, Share};
+use dcp_connect::store::Store;
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::request::CanonicalJob;
 use dcp_tests::cluster::kubeconfig_of_nobody;
@@ -114,6 +116,25 @@ impl World {
         world
     }
 
+    /// Stores a pool of each domain, without drivers.
+    fn add_pools(&self) {
+        let pool = |domain: &&str| Pool {
+            key: PoolKey { scope: "shop".to_owned(), domain: (*domain).to_owned(), name: "small".to_owned() },
+            engine: "4.1".to_owned(),
+            share: Share::Domain,
+            starts: true,
+        };
+        let pools: Vec<Pool> = DOMAINS.iter().map(pool).collect();
+        let path = self.sandbox.join(".dcp/state.db");
+        let stored = async move {
+            let store = Store::sqlite(&path).await.expect("the database can be opened");
+            store.set_pools(true, &pools).await.expect("the database can be written");
+        };
+        std::thread::spawn(|| tokio::runtime::Runtime::new().expect("it starts").block_on(stored))
+            .join()
+            .expect("the pools are stored");
+    }
+
     /// Creates tokens, applies the project and runs a job of each domain, as the user of the machine.
     pub(super) fn prepare(&mut self) {
         for name in CALLERS {
@@ -121,6 +142,7 @@ impl World {
             self.tokens.insert(name, token.trim().to_owned());
         }
         self.run(&["apply", "--auto-approve"]).exits_with(0).prints("applied serial 1");
+        self.add_pools();
         for domain in DOMAINS {
             let id = self.run(&["run", &format!("{domain}/orders")]).exits_with(0).stdout.trim().to_owned();
             wait_until(|| self.run(&["runs", &id]).stdout.to_uppercase().contains("SUCCEEDED").then_some(()));

@@ -1,0 +1,40 @@
+//! The contract of the store of sessions, tested on each database.
+
+// With `cfg(test)`, the lints treat these modules as test code.
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use dcp_connect::store::Store;
+
+/// A store without sessions.
+#[derive(Debug)]
+struct Fixture {
+    store: Store,
+    /// Another connection to the same data, as in another process.
+    other: Store,
+    /// Resources that must not be dropped before the test ends.
+    _resources: Option<tempfile::TempDir>,
+}
+
+/// Defines a test for each rule of the contract.
+macro_rules! contract {
+    ($fixture:expr) => {
+        dcp_tests::rules! {
+            $fixture;
+            session_has_one_driver_if_several_proxies_bind_it,
+            driver_takes_no_more_sessions_than_its_maximum,
+            private_driver_has_one_user,
+            drained_driver_takes_no_session,
+            driver_with_sessions_is_not_drained_as_unused,
+            ended_session_frees_its_place_once,
+            unused_sessions_expire,
+            driver_that_is_gone_stays_gone,
+            demand_counts_sessions_and_users,
+        }
+    };
+}
+use contract;

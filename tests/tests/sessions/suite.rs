@@ -1,0 +1,174 @@
+//! The rules of the contract.
+
+use std::collections::BTreeSet;
+
+use dcp_connect::session::{Driver, DriverState, PoolKey, SessionKey, Share};
+use dcp_connect::store::{Bound, Demand, Store};
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::Fixture;
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+fn key(user: &str, session: &str) -> SessionKey {
+    SessionKey { domain: "shop".to_owned(), user: user.to_owned(), session: session.to_owned() }
+}
+
+fn pool() -> PoolKey {
+    PoolKey { scope: "web".to_owned(), domain: "shop".to_owned(), name: "small".to_owned() }
+}
+
+/// Stores a driver that takes sessions.
+async fn add_driver(store: &Store, id: &str, share: Share, max_sessions: u64) {
+    let driver = Driver {
+        id: id.to_owned(),
+        pool: pool(),
+        address: "127.0.0.1:1".to_owned(),
+        engine: "4.1".to_owned(),
+        share,
+        max_sessions,
+        started: NOW,
+    };
+    store.report(&driver, NOW).await.unwrap();
+    store.set_open(id).await.unwrap();
+}
+
+async fn live(store: &Store, id: &str) -> u64 {
+    store.driver(id).await.unwrap().unwrap().live
+}
+
+pub(crate) async fn session_has_one_driver_if_several_proxies_bind_it(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    for id in ["a", "b"] {
+        add_driver(store, id, Share::Domain, 1_000).await;
+    }
+    for number in 0..20 {
+        let session = key("ada", &number.to_string());
+        let binds = (0..8).map(|at| {
+            let store = if at % 2 == 0 { store } else { other };
+            store.bind(&session, ["a", "b"][at / 2 % 2], NOW)
+        });
+        let bound: Vec<Bound> = join_all(binds).await.into_iter().map(Result::unwrap).collect();
+        let fresh = bound.iter().filter(|bound| **bound == Bound::New).count();
+        assert_eq!(fresh, 1, "{bound:?}");
+        let stored = store.session(&session).await.unwrap().unwrap();
+        let others = bound.iter().filter_map(|bound| match bound {
+            Bound::Existing(session) => Some(session.driver.as_str()),
+            Bound::New | Bound::Refused => None,
+        });
+        assert!(others.into_iter().all(|driver| driver == stored.driver), "{bound:?}");
+    }
+    assert_eq!(live(store, "a").await + live(store, "b").await, 20);
+}
+
+pub(crate) async fn driver_takes_no_more_sessions_than_its_maximum(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    add_driver(store, "a", Share::Domain, 3).await;
+    let keys: Vec<SessionKey> = (0..12).map(|number| key("ada", &number.to_string())).collect();
+    let binds = keys.iter().enumerate().map(|(at, key)| [store, other][at % 2].bind(key, "a", NOW));
+    let bound: Vec<Bound> = join_all(binds).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(bound.iter().filter(|bound| **bound == Bound::New).count(), 3);
+    assert_eq!(live(store, "a").await, 3);
+}
+
+pub(crate) async fn private_driver_has_one_user(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    add_driver(store, "a", Share::Private, 10).await;
+    let keys: Vec<SessionKey> =
+        (0..12).map(|number| key(["ada", "grace"][number % 2], &number.to_string())).collect();
+    let binds = keys.iter().map(|key| async move { (key, other.bind(key, "a", NOW).await.unwrap()) });
+    let users: BTreeSet<&str> = join_all(binds)
+        .await
+        .into_iter()
+        .filter(|(_, bound)| *bound == Bound::New)
+        .map(|(key, _)| key.user.as_str())
+        .collect();
+    assert_eq!(users.len(), 1);
+    let owner = store.driver("a").await.unwrap().unwrap().owner;
+    assert_eq!(owner.as_deref(), users.first().copied());
+}
+
+pub(crate) async fn drained_driver_takes_no_session(fixture: Fixture) {
+    let store = &fixture.store;
+    add_driver(store, "a", Share::Domain, 10).await;
+    assert_eq!(store.bind(&key("ada", "1"), "a", NOW).await.unwrap(), Bound::New);
+    assert!(store.drain("a", false).await.unwrap());
+    assert_eq!(store.bind(&key("ada", "2"), "a", NOW).await.unwrap(), Bound::Refused);
+    // A report of its source does not open it again.
+    add_driver(store, "a", Share::Domain, 10).await;
+    assert_eq!(store.bind(&key("ada", "2"), "a", NOW).await.unwrap(), Bound::Refused);
+    let Bound::Existing(session) = store.bind(&key("ada", "1"), "a", NOW).await.unwrap() else {
+        panic!("the session is bound");
+    };
+    assert_eq!(session.driver, "a");
+}
+
+pub(crate) async fn driver_with_sessions_is_not_drained_as_unused(fixture: Fixture) {
+    let store = &fixture.store;
+    add_driver(store, "a", Share::Domain, 10).await;
+    store.bind(&key("ada", "1"), "a", NOW).await.unwrap();
+    assert!(!store.drain("a", true).await.unwrap());
+    store.end(&key("ada", "1"), NOW).await.unwrap();
+    assert!(store.drain("a", true).await.unwrap());
+}
+
+pub(crate) async fn ended_session_frees_its_place_once(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    add_driver(store, "a", Share::Domain, 2).await;
+    for number in ["1", "2"] {
+        store.bind(&key("ada", number), "a", NOW).await.unwrap();
+    }
+    let first = key("ada", "1");
+    let ends = [store, other, store, other].map(|store| store.end(&first, NOW));
+    let ended: Vec<bool> = join_all(ends).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ended.iter().filter(|ended| **ended).count(), 1);
+    assert_eq!(live(store, "a").await, 1);
+    let stored = store.session(&first).await.unwrap().unwrap();
+    assert_eq!((stored.driver.as_str(), stored.ended), ("a", Some(NOW)));
+}
+
+pub(crate) async fn unused_sessions_expire(fixture: Fixture) {
+    let store = &fixture.store;
+    add_driver(store, "a", Share::Domain, 10).await;
+    for number in ["1", "2"] {
+        store.bind(&key("ada", number), "a", NOW).await.unwrap();
+    }
+    let later = NOW + SignedDuration::from_hours(1);
+    store.touch(&[key("ada", "2"), key("ada", "unknown")], later).await.unwrap();
+    assert_eq!(store.expire("a", NOW + SignedDuration::from_mins(1), later).await.unwrap(), 1);
+    assert_eq!(store.expire("a", NOW + SignedDuration::from_mins(1), later).await.unwrap(), 0);
+    assert_eq!(live(store, "a").await, 1);
+    let open = store.sessions(None, None).await.unwrap();
+    assert_eq!(open.into_iter().map(|(key, _)| key.session).collect::<Vec<_>>(), ["2"]);
+}
+
+pub(crate) async fn driver_that_is_gone_stays_gone(fixture: Fixture) {
+    let store = &fixture.store;
+    add_driver(store, "a", Share::Domain, 10).await;
+    store.bind(&key("ada", "1"), "a", NOW).await.unwrap();
+    store.set_gone("a").await.unwrap();
+    add_driver(store, "a", Share::Domain, 10).await;
+    assert!(!store.drain("a", false).await.unwrap());
+    assert_eq!(store.driver("a").await.unwrap().unwrap().state, DriverState::Gone);
+    assert_eq!(store.drivers().await.unwrap(), []);
+    let later = NOW + SignedDuration::from_hours(1);
+    store.forget(later).await.unwrap();
+    assert_eq!(store.session(&key("ada", "1")).await.unwrap(), None);
+    assert_eq!(store.driver("a").await.unwrap(), None);
+}
+
+pub(crate) async fn demand_counts_sessions_and_users(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    for (user, session) in [("ada", "1"), ("ada", "2"), ("grace", "3")] {
+        store.want(&key(user, session), &pool(), NOW).await.unwrap();
+        other.want(&key(user, session), &pool(), NOW).await.unwrap();
+    }
+    let demand = |since| async move { other.demand(since).await.unwrap() };
+    assert_eq!(demand(NOW).await, [(pool(), Demand { sessions: 3, users: 2 })]);
+    assert_eq!(demand(NOW + SignedDuration::from_secs(1)).await, []);
+    // A session that is bound does not wait.
+    add_driver(store, "a", Share::Domain, 10).await;
+    store.bind(&key("ada", "1"), "a", NOW).await.unwrap();
+    assert_eq!(demand(NOW).await, [(pool(), Demand { sessions: 2, users: 2 })]);
+}
