@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::response::Response;
 use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Query, Within, json, non_null};
 use dcp_server::{ServiceError, offload};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Number, Value};
 use tokio::time::timeout;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -149,28 +150,42 @@ fn note(call: &Call, domain: Option<&str>) {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SqlQuery {
     /// One statement of Spark SQL.
-    #[schema(min_length = 1, example = "SELECT status, count(*) AS orders FROM lake.orders GROUP BY status")]
+    #[schema(
+        pattern = r"\S",
+        example = "SELECT status, count(*) AS orders FROM lake.orders GROUP BY status"
+    )]
     sql: String,
     /// The domain whose pool executes it. It can be left out if the caller may use the pools of one domain only.
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[!-~]{1,256}$")]
     domain: Option<String>,
     /// The name of the pool.
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[!-~]{1,256}$")]
     pool: Option<String>,
     /// The version of Spark, such as `4.1`.
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, pattern = "^[!-~]{1,256}$")]
     engine: Option<String>,
     /// Maximum number of rows of the response.
-    #[serde(default, deserialize_with = "non_null")]
+    #[serde(default, deserialize_with = "integer")]
     #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 10000, default = 1000)]
     max_rows: Option<Within<1, MAX_ROWS>>,
     /// Time in seconds after which the query is cancelled.
-    #[serde(default, deserialize_with = "non_null")]
+    #[serde(default, deserialize_with = "integer")]
     #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 600, default = 60)]
     timeout: Option<Within<1, MAX_TIMEOUT>>,
+}
+
+/// Deserializes an integer, which JSON may write as `60.0`.
+fn integer<'de, D: Deserializer<'de>, const LEAST: u64, const MOST: u64>(
+    from: D,
+) -> Result<Option<Within<LEAST, MOST>>, D::Error> {
+    let number = Number::deserialize(from)?;
+    let text = number.to_string();
+    let whole = text.strip_suffix(".0").unwrap_or(&text).parse::<u64>();
+    let whole = whole.map_err(|_| D::Error::custom(format!("`{text}` is no whole number")))?;
+    Within::try_from(whole).map(Some).map_err(D::Error::custom)
 }
 
 /// The rows of a result.

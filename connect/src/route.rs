@@ -212,7 +212,8 @@ mod tests {
     fn full_pool_has_to_start_a_driver() {
         let of = pool("logistics", "small", "4.1");
         let draining = StoredDriver { state: DriverState::Draining, ..driver("draining", &of, 0) };
-        let route = chosen(&Request::default(), "a", &[of.clone()], &[driver("full", &of, 3), draining]);
+        let route =
+            chosen(&Request::default(), "a", std::slice::from_ref(&of), &[driver("full", &of, 3), draining]);
         let expected = Route { drivers: Vec::new(), waits_for: Some(of.key.clone()), is_starting: false };
         assert_eq!(route, Some(expected));
     }
@@ -236,7 +237,7 @@ mod tests {
                 let of = Pool { share, ..pool(domains[domain], "small", "4.1") };
                 let owner = [None, Some("a"), Some("b")][owner].map(str::to_owned);
                 let state = if is_open { DriverState::Open } else { DriverState::Draining };
-                StoredDriver { owner, state, ..driver(&at.to_string(), &of, live) }
+                StoredDriver { state, owner, ..driver(&at.to_string(), &of, live) }
             }).collect();
             let pools = domains.map(|domain| pool(domain, "small", "4.1"));
             let route = chosen(&Request::default(), "a", &pools, &drivers).unwrap();

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_connect::proxy::Proxy;
 use dcp_model::primitive::Primitive;
 use dcp_reconciler::reconcile::{Executions, LocalJobs};
 use dcp_reconciler::registry::Registry as _;
@@ -54,6 +55,7 @@ impl TestServer {
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
         let plane = control_plane(&fake_spark).await;
         let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane)).merge(dcp_identity::rest::api());
+        let api = api.merge(dcp_connect::rest::api(proxy(&fake_spark).await));
         let services = services.rest(api.into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
@@ -92,6 +94,12 @@ impl TestServer {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Returns a proxy for Spark Connect without drivers.
+async fn proxy(fake_spark: &FakeSpark) -> Proxy {
+    let store = dcp_connect::store::Store::sqlite(&fake_spark.path("state.db")).await.unwrap();
+    Proxy::start(store, Arc::new(|_| None), Timestamp::now).await.unwrap()
 }
 
 /// Returns a control plane whose scope `shop/prod` has the continuous job of the document's examples.

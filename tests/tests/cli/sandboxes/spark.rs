@@ -1,0 +1,166 @@
+//! Sandboxes on a real Spark, through `dcp up`.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dcp_tests::fake_spark::wait_until;
+
+use crate::continuous::{Process, UP};
+use crate::harness::{CommandOutput, DCP, Sandbox};
+
+const POOL: &str = "\
+apiVersion: dcp/v1
+kind: Pool
+metadata: {name: small, domain: logistics, owner: data@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  resources: {driver: {cores: 1, memory: 512m}}
+  drivers: {minIdle: 1, maxIdle: 1, max: 1}
+  spark: {conf: {spark.sql.warehouse.dir: WAREHOUSE, spark.sql.shuffle.partitions: \"2\"}}
+";
+
+const JOB: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: totals, domain: logistics, owner: data@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job:
+    sql:
+      query: |
+        INSERT INTO lake.totals SELECT city, sum(parcels) FROM lake.orders WHERE day = :day GROUP BY city;
+        SELECT city, parcels FROM lake.totals ORDER BY city
+      parameters: {day: {type: date}}
+      returnResult: true
+  run: {manual: {}}
+";
+
+/// Runs the job in the sandbox of the branch.
+const RUN: [&str; 5] = ["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"];
+
+fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
+    let mut command = sandbox.command(&DCP);
+    command.args(args).env("SPARK_HOME", dcp_tests::spark_home()).stdin(Stdio::null()).env("DCP_USER", "ada");
+    command.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+    command
+}
+
+fn run(sandbox: &Sandbox, args: &[&str]) -> CommandOutput {
+    sandbox.capture(args, &command(sandbox, args).output().expect("the binary can be run"))
+}
+
+fn sql(sandbox: &Sandbox, statements: &str) -> CommandOutput {
+    run(sandbox, &["sql", statements, "--output", "csv"])
+}
+
+#[test]
+fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
+    let sandbox = Sandbox::new();
+    let warehouse = sandbox.join("warehouse").display().to_string();
+    sandbox
+        .write("dcp.yaml", "project: shop\nmanifests: [small.yaml]\n")
+        .write("small.yaml", POOL.replace("WAREHOUSE", &warehouse))
+        .write("totals.yaml", JOB);
+    let git =
+        Command::new("git").args(["init", "--quiet", "-b", "feature/totals"]).arg(sandbox.path()).status();
+    assert!(git.expect("git can be run").success());
+    run(&sandbox, &["apply", "--auto-approve", "--quiet"]).exits_with(0);
+    let up = Process::start(command(&sandbox, &UP), "up", sandbox.join("up.log"));
+    wait_until(|| run(&sandbox, &["pools"]).stdout.contains("logistics/small").then_some(()));
+    run(&sandbox, &["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"])
+        .exits_with(1)
+        .prints("you have no sandbox `feature-totals`")
+        .prints("dcp sandbox create feature-totals");
+
+    create_in_a_cold_pool(&sandbox);
+    run_the_job(&sandbox);
+    let schema = continue_the_session(&sandbox);
+    refuse_a_path(&sandbox);
+    delete(&sandbox, &schema);
+    expire(&sandbox);
+    continue_after_the_end_of_the_driver(&sandbox);
+    drop(up);
+}
+
+fn create_in_a_cold_pool(sandbox: &Sandbox) {
+    let started = Instant::now();
+    run(sandbox, &["sandbox", "create"])
+        .exits_with(0)
+        .prints("sandbox feature-totals: schema spark_catalog.sandbox_");
+    assert!(started.elapsed() < Duration::from_mins(1), "from a cold pool: {:?}", started.elapsed());
+    let pools = run(sandbox, &["pools", "--output", "json"]).exits_with(0).json();
+    assert_eq!((&pools["pools"][0]["name"], &pools["pools"][0]["sessions"]), (&"small".into(), &1.into()));
+    run(sandbox, &["pools", "--sessions"]).exits_with(0).prints("logistics/small");
+    sql(
+        sandbox,
+        "CREATE SCHEMA lake; \
+         CREATE TABLE lake.orders AS SELECT * FROM VALUES (DATE'2026-11-20', 'Aachen', 2), \
+         (DATE'2026-11-20', 'Aachen', 3), (DATE'2026-11-21', 'Bremen', 4) AS orders(day, city, parcels); \
+         CREATE TABLE lake.totals AS SELECT 'real' AS city, 0L AS parcels",
+    )
+    .exits_with(0);
+}
+
+fn run_the_job(sandbox: &Sandbox) {
+    let ran = run(sandbox, &RUN).exits_with(0);
+    ran.prints("`lake__totals` is created without rows, like lake.totals")
+        .prints("lake.totals -> `spark_catalog`.")
+        .prints("{\"city\":\"Aachen\",\"parcels\":5}");
+    assert_eq!(sql(sandbox, "SELECT * FROM lake.totals").exits_with(0).stdout, "city,parcels\nreal,0\n");
+}
+
+/// Returns the schema of the sandbox.
+fn continue_the_session(sandbox: &Sandbox) -> String {
+    // A second command continues the same session, in the schema.
+    let shown = |statements: &str| {
+        let args = ["sandbox", "sql", "feature-totals", statements, "--output", "csv"];
+        run(sandbox, &args).exits_with(0).stdout
+    };
+    assert_eq!(shown("CREATE TEMPORARY VIEW recent AS SELECT * FROM lake__totals"), "");
+    assert_eq!(shown("SELECT * FROM recent"), "city,parcels\nAachen,5\n");
+    let listed = run(sandbox, &["sandbox", "list", "--output", "json"]).exits_with(0).json();
+    let schema = listed["sandboxes"][0]["schema"].as_str().expect("it has a schema").to_owned();
+    assert_eq!(listed["sandboxes"][0]["branch"], "feature/totals");
+    schema
+}
+
+fn refuse_a_path(sandbox: &Sandbox) {
+    sandbox.edit("totals.yaml", "INSERT INTO lake.totals", "INSERT INTO parquet.`/tmp/x`");
+    run(sandbox, &RUN).exits_with(1).prints("writes to the path").prints("nothing ran");
+}
+
+fn delete(sandbox: &Sandbox, schema: &str) {
+    run(sandbox, &["sandbox", "delete", "feature-totals"]).exits_with(0);
+    let schemas = sql(sandbox, "SHOW SCHEMAS").exits_with(0);
+    assert!(!schemas.stdout.contains(schema), "{}", schemas.stdout);
+    run(sandbox, &["sandbox", "list"]).exits_with(0).prints("you have no sandbox");
+    assert_eq!(sql(sandbox, "SELECT * FROM lake.totals").exits_with(0).stdout, "city,parcels\nreal,0\n");
+}
+
+fn expire(sandbox: &Sandbox) {
+    let started = Instant::now();
+    run(sandbox, &["sandbox", "create", "short", "--ttl", "1s"]).exits_with(0);
+    run(sandbox, &["sandbox", "sql", "short", "SELECT 1"]);
+    assert!(started.elapsed() < Duration::from_secs(10), "from a warm pool: {:?}", started.elapsed());
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !run(sandbox, &["sandbox", "list"]).stdout.contains("you have no sandbox") {
+        assert!(Instant::now() < deadline, "the expired sandbox is still there");
+    }
+}
+
+fn continue_after_the_end_of_the_driver(sandbox: &Sandbox) {
+    // After the end of its driver, a sandbox gets a new session.
+    run(sandbox, &["sandbox", "create", "long", "--quiet"]).exits_with(0);
+    let live = run(sandbox, &["runs", "--live", "--output", "json"]).exits_with(0).json();
+    let driver = live[0]["execution"]["id"].as_str().expect("an execution has an id");
+    run(sandbox, &["cancel", driver]).exits_with(0);
+    let continued =
+        || run(sandbox, &["sandbox", "sql", "long", "SELECT current_schema() AS a", "--output", "csv"]);
+    wait_until(|| {
+        let continued = continued();
+        continued
+            .stderr
+            .contains("this is a new one")
+            .then(|| continued.exits_with(0).prints("sandbox_ada_long"))
+    });
+}
