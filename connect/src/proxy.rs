@@ -42,7 +42,7 @@ use crate::wire::request;
 use forward::Forwarded;
 use method::Method;
 use probe::Probes;
-use sessions::{Named, Session, Sessions};
+use sessions::{Named, Sessions};
 use upstream::Upstreams;
 
 /// The role that may use drivers of a domain: they run any program as the domain's account.
@@ -174,21 +174,12 @@ impl Inner {
                 None => return forward::released(&named.session),
             },
         };
-        self.check(&caller, &session)?;
-        request::set_user(&mut first, &caller.name);
-        let forwarded = Forwarded { parts, first: first.freeze(), frames, method, may_reconnect };
-        self.forward(&caller, &session, &asked, forwarded).await
-    }
-
-    /// Checks that a session can be used, by this caller.
-    fn check(&self, caller: &Caller, session: &Session) -> Result<(), Status> {
         if session.has_ended() {
             return Err(invalid_handle(&session.key.session, Handle::Closed));
         }
-        let snapshot = self.directory.snapshot();
-        let driver = snapshot.drivers.get(&session.driver);
-        let scope = driver.map(|it| it.driver.pool.scope.as_str()).filter(|scope| !scope.is_empty());
-        check_role(caller, scope, &session.key.domain)
+        request::set_user(&mut first, &caller.name);
+        let forwarded = Forwarded { parts, first: first.freeze(), frames, method, may_reconnect };
+        self.forward(&caller, &session, &asked, forwarded).await
     }
 }
 
@@ -197,9 +188,9 @@ fn asked(wanted: &Wanted) -> route::Request {
     route::Request { domain, pool, engine }
 }
 
-/// Checks that a caller may use the drivers of a domain.
-fn check_role(caller: &Caller, scope: Option<&str>, domain: &str) -> Result<(), Status> {
-    let resource = Resource::of(scope, domain);
+/// Checks that a caller may use the drivers of a pool.
+fn check_role(caller: &Caller, pool: &PoolKey) -> Result<(), Status> {
+    let resource = resource(pool);
     let denied = caller.check(ROLE, resource).err();
     denied.map_or(Ok(()), |denied| Err(Status::permission_denied(denied.message(caller, ROLE, resource))))
 }

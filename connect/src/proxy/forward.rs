@@ -19,7 +19,7 @@ use tonic::{Code, Status};
 use super::method::Method;
 use super::outgoing::Outgoing;
 use super::sessions::{Named, Session};
-use super::{Inner, ROLE, incoming, resource};
+use super::{Inner, ROLE, check_role, incoming, resource};
 use crate::failure::{Handle, invalid_handle, unavailable};
 use crate::route::{self, PREFIX};
 use crate::session::{DriverState, SessionKey, StoredDriver};
@@ -61,6 +61,7 @@ impl Inner {
     ) -> Result<Response<Body>, Status> {
         let in_use = self.sessions.begin_call(session);
         let stored = self.driver(session).await?;
+        check_role(caller, &stored.driver.pool)?;
         let Forwarded { parts, first, frames, method, may_reconnect } = call;
         let outgoing = Outgoing::new(first, frames, &caller.name, &session.key.session);
         let failure = outgoing.failure();

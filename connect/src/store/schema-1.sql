@@ -45,6 +45,7 @@ CREATE TABLE connect_sessions (
     PRIMARY KEY (domain, user_name, session)
 );
 
+CREATE INDEX connect_sessions_by_user ON connect_sessions (user_name, session);
 CREATE INDEX connect_sessions_by_driver ON connect_sessions (driver, ended_at);
 
 -- Sessions that wait for a driver of a pool.
