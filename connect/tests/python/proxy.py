@@ -43,7 +43,8 @@ class Site:
     def run(self, *arguments: str) -> str:
         """Runs a command of dcp, and returns what it prints."""
         done = subprocess.run(
-            [DCP, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True
+            [DCP, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
         )
         return done.stdout.strip()
 
