@@ -3,7 +3,7 @@
 pub(crate) mod rewrite;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dcp_connect::client::{Session, Wanted};
 use dcp_connect::remote::{Remote, SERVICE};
@@ -23,6 +23,9 @@ use crate::sessions::{DEADLINE, failed, options};
 const WAITING_DELAY: Duration = Duration::from_millis(1_500);
 /// Pause between two calls while a driver starts.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Maximum time to wait for a driver.
+const MAX_WAIT: Duration = Duration::from_mins(10);
 
 /// The sandboxes of the caller at a server.
 #[derive(Debug)]
@@ -88,10 +91,11 @@ where
 {
     let _waiting = progress::Waiting::new(console, "waiting for a driver", WAITING_DELAY);
     let mut interrupts = Interrupts::new()?;
+    let deadline = Instant::now() + MAX_WAIT;
     let repeated = async {
         loop {
             match call().await {
-                Err(CallError::Rejected(error)) if error.reason == STARTING => {
+                Err(CallError::Rejected(error)) if error.reason == STARTING && Instant::now() < deadline => {
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 ended => return ended.map_err(|error| failed(&error)),

@@ -2,7 +2,7 @@
 //!
 //! A sandbox is stored before its schema is created, and its row is deleted after its schema is dropped. Each step can be
 //! repeated, so that a step that is interrupted anywhere is completed by the next one. Schemas are created and dropped on a driver
-//! of the sandbox's pool, in a session of the owner: nobody else has rights that the owner lacks.
+//! of the sandbox's pool, in a session of the owner, so that no user gets rights of another one.
 
 pub mod name;
 

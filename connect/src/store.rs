@@ -1,6 +1,6 @@
 //! Pools, drivers and sessions, in the database of the control plane.
 //!
-//! Three writers share the tables. Sources write what they know of drivers, proxies bind sessions to drivers, and the pool loop
+//! Three writers share the tables. Sources report drivers, proxies bind sessions to drivers, and the pool loop
 //! drains drivers and removes those that are gone. A session has one row, which names one driver and never another one. A driver
 //! takes a session only by an update of its row that requires it to be open, so no session is bound to a driver that is drained or
 //! given up at the same time.

@@ -35,7 +35,7 @@ const LOST: &str = "another loop acts";
 const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 
-/// What one round remembers for the next. A new leader begins without it.
+/// The state that one round passes on to the next. A new leader begins without it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pools: BTreeMap<PoolKey, PoolMemory>,

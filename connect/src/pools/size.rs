@@ -12,7 +12,7 @@ use crate::store::Demand;
 /// Time for which there have to be too many idle drivers before one of them ends.
 pub(crate) const SURPLUS_TIME: SignedDuration = SignedDuration::from_mins(2);
 
-/// What a manifest declares of a pool.
+/// The declared size of a pool, and the limits of its drivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Declared {
     pub(crate) share: Share,
@@ -47,7 +47,7 @@ pub(crate) enum State {
     Ending,
 }
 
-/// What is done with a pool.
+/// The changes of a pool in one round.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Decision {
     /// The number of drivers to start.
@@ -119,7 +119,7 @@ pub(crate) fn decide(
     decision
 }
 
-/// Returns the slots of drivers that nobody can or should use any more.
+/// Returns the slots of drained drivers without sessions, and of starting drivers of an earlier revision.
 fn useless(members: &[Member]) -> Vec<u64> {
     let is_useless = |member: &&Member| match member.state {
         State::Starting => !member.is_current,

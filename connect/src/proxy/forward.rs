@@ -182,7 +182,7 @@ impl Inner {
     }
 }
 
-/// Returns the request for a driver: the client's, without what is meant for the proxy.
+/// Returns the request for a driver: that of the client, with the driver's token and without the headers for the proxy.
 pub(super) fn upstream_request(
     parts: &Parts,
     address: &str,

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use crate::wire::frame::{self, Frames};
 use crate::wire::request;
 
-/// The body of a request to a driver: the first message, and what follows it.
+/// The body of a request to a driver: the first message, and the further ones.
 pub(crate) struct Outgoing {
     first: Option<Bytes>,
     rest: Option<BoxStream<'static, Result<Bytes, Status>>>,

@@ -82,7 +82,7 @@ async fn connect(address: &str) -> Result<SendRequest<Outgoing>, String> {
     Ok(connection)
 }
 
-/// Has the system close a connection whose peer does not respond.
+/// Configures the system to close a connection whose peer does not respond.
 fn detect_dead_peer(stream: &TcpStream) -> rustix::io::Result<()> {
     use rustix::net::sockopt;
     sockopt::set_socket_keepalive(stream, true)?;

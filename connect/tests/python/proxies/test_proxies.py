@@ -27,6 +27,8 @@ from support import Raw, in_thread, wait_until, with_parameters  # noqa: E402
 
 SPARK = "4.1.1"
 DRIVER_TOKEN = "a-token-of-the-driver-that-no-client-may-see"
+SLOW = "SELECT reflect('java.lang.Thread', 'sleep', 1000L), id FROM range(0, 60, 1, 2)"
+"""A query of half a minute."""
 CLIENTS = 4
 WRITES = 150
 """Statements that write, of all clients together, while proxies are killed."""
@@ -35,12 +37,16 @@ WRITES = 150
 class ProxyTest(unittest.TestCase):
     """Has one real server with a token, and one database, for all tests of the class."""
 
+    CONF: tuple[str, ...] = ()
+    """Further settings of the server."""
     server: Server
     site: Site
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.server = cls.enterClassContext(Server(SPARK, "--conf", f"spark.connect.authenticate.token={DRIVER_TOKEN}"))
+        settings = (f"spark.connect.authenticate.token={DRIVER_TOKEN}", *cls.CONF)
+        arguments = [argument for setting in settings for argument in ("--conf", setting)]
+        cls.server = cls.enterClassContext(Server(SPARK, *arguments))
         cls.site = cls.enterClassContext(Site({"main": driver(cls.server.port, tokenFile="token")}))
         token = cls.site.folder / "token"
         token.touch(0o600)
@@ -65,6 +71,11 @@ class ProxyTest(unittest.TestCase):
         self.assertTrue(status.name in text or getattr(found, "code", lambda: None)() == status, text)
 
 
+def slow_tasks(server: Server) -> int:
+    """Returns the number of tasks that a server has started, by its log."""
+    return server.log.read_text(errors="replace").count("Running task ")
+
+
 def is_accepted(raw: Raw) -> bool:
     try:
         raw.conf("spark.app.name")
@@ -74,6 +85,9 @@ def is_accepted(raw: Raw) -> bool:
 
 
 class Users(ProxyTest):
+    # The stream of a query does not end by itself, so that only the proxy can end it.
+    CONF = ("spark.connect.execute.reattachable.senderMaxStreamDuration=10m",)
+
     def test_users_with_the_same_session_id_do_not_share_a_session(self) -> None:
         session_id = str(uuid.uuid4())
         of_ada = self.session(self.one, self.ada, session_id=session_id)
@@ -110,7 +124,9 @@ class Users(ProxyTest):
         self.assertEqual(spark.range(3).count(), 3)
         listed = self.site.run("token", "list", "--database", self.site.database, "--output", "json")
         ids = [(each["created"], each["id"]) for each in json.loads(listed)["tokens"] if each["name"] == "ada"]
-        slow = in_thread(lambda: spark.range(40).selectExpr("reflect('java.lang.Thread','sleep',1000L)", "id").collect())
+        before = slow_tasks(self.server)
+        slow = in_thread(lambda: spark.sql(SLOW).collect())
+        wait_until("the query runs", lambda: slow_tasks(self.server) > before)
         self.site.run("token", "revoke", max(ids)[1], "--database", self.site.database)
         error = wait_until("the query ends with an error", lambda: slow.done() and slow.exception(), 90)
         self.assertRegex(str(error), "UNAUTHENTICATED|PERMISSION_DENIED|token")
@@ -118,6 +134,21 @@ class Users(ProxyTest):
             spark.range(3).count()
         self.assert_status(caught.exception, grpc.StatusCode.UNAUTHENTICATED)
 
+
+    def test_session_ends_with_the_role(self) -> None:
+        spark = self.session(self.one, self.grace)
+        self.assertEqual(spark.range(3).count(), 3)
+        before = slow_tasks(self.server)
+        slow = in_thread(lambda: spark.sql(SLOW).collect())
+        wait_until("the query runs", lambda: slow_tasks(self.server) > before)
+        allowed = self.site.policy.read_text()
+        self.addCleanup(self.site.policy.write_text, allowed)
+        self.site.policy.write_text(allowed.replace("grace", "edsger"))
+        error = wait_until("the query ends with an error", lambda: slow.done() and slow.exception(), 60)
+        self.assertRegex(str(error), "PERMISSION_DENIED|no role|needs the role")
+        with self.assertRaises(Exception) as caught:
+            spark.range(3).count()
+        self.assert_status(caught.exception, grpc.StatusCode.PERMISSION_DENIED)
 
 class SeveralProxies(ProxyTest):
     def test_session_goes_on_at_another_proxy(self) -> None:
