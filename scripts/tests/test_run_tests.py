@@ -205,6 +205,14 @@ class Children(unittest.TestCase):
         run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "sleep 1000 & echo left $!"])
         self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
 
+    def test_silent_command_is_killed_and_fails(self):
+        out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
+        with mock.patch.object(run_tests, "SILENCE", 0.5):
+            reader = run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "echo left $$; sleep 1000"])
+        self.assertIn("killed: no output for 0.5 s", out.getvalue())
+        self.assertEqual(reader.failed, 1)
+        self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
+
     def test_interrupt_kills_the_children(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number=number):

@@ -1,14 +1,45 @@
-"""Runs tests as `python -m unittest` does, and ends at once.
+"""Runs tests as `python -m unittest` does, bounds the time of each, and ends at once.
 
-PySpark's threads repeat calls for ten minutes after the end of their server, and Python would wait for them.
+PySpark's threads repeat calls for ten minutes after the end of their server. Python would wait for them, and some calls of
+PySpark hold a lock meanwhile.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import unittest
 
+SECONDS = 600
+"""Longest time of one test, and of the set-up before it."""
+
+
+class BoundedResult(unittest.TextTestResult):
+    def startTestRun(self):
+        super().startTestRun()
+        signal.alarm(SECONDS)
+
+    def startTest(self, test):
+        signal.alarm(SECONDS)
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        signal.alarm(SECONDS)
+
+
+def fail(*_):
+    """Shows what each thread does, and lets the test fail, so that its servers are stopped."""
+    faulthandler.dump_traceback()
+    # The clean-up may hang as well.
+    faulthandler.dump_traceback_later(60, exit=True)
+    raise TimeoutError(f"the test took longer than {SECONDS} s")
+
+
 if __name__ == "__main__":
-    program = unittest.main(module=None, exit=False)
+    signal.signal(signal.SIGALRM, fail)
+    runner = unittest.TextTestRunner(resultclass=BoundedResult, verbosity=2)
+    program = unittest.main(module=None, exit=False, testRunner=runner)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(not program.result.wasSuccessful() or program.result.testsRun == 0)
