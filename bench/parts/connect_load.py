@@ -3,13 +3,13 @@
     python connect_load.py latency SECONDS NAME=URL...      small calls, one after the other, at the addresses in turn
     python connect_load.py throughput MIB NAME=URL...       a large result from each address in turn
     python connect_load.py sessions COUNT URL               sessions with a connection each, open until standard input ends
+    python connect_load.py start COUNT URL                  new sessions, one after the other, each with its first query
 
 The calls are those of the protocol, with requests that are encoded before: PySpark's own work for a query takes longer than
 a proxy's, and would hide it. `latency` also measures PySpark, and calls of Config, which take a server the least time.
 """
 
 import json
-import os
 import sys
 import time
 import uuid
@@ -24,8 +24,6 @@ MAX_CALLS = 2000
 REPETITIONS = 5
 COLUMN = 4000
 """Bytes of each row of a large result."""
-TOKEN = os.environ.get("DCP_BENCH_TOKEN", "")
-"""Bearer token for addresses without TLS, where PySpark would send none."""
 
 
 class Target:
@@ -35,8 +33,6 @@ class Target:
         builder = DefaultChannelBuilder(url, [("grpc.use_local_subchannel_pool", 1)])
         self.channel = builder.toChannel()
         self.metadata = list(builder.metadata())
-        if TOKEN:
-            self.metadata.append(("authorization", f"Bearer {TOKEN}"))
         self.session_id = str(uuid.uuid4())
         # Responses stay bytes: decoding them is the client's work.
         self._execute = self.channel.unary_stream(SERVICE + "ExecutePlan")
@@ -94,8 +90,7 @@ def latency(seconds: str, *targets: str) -> dict:
         return lambda: spark.sql("SELECT 1").collect()
 
     urls = dict(target.split("=", 1) for target in targets)
-    # PySpark sends no token without TLS.
-    kinds = {"select": select, "config": config} | ({} if TOKEN else {"pyspark": pyspark})
+    kinds = {"select": select, "config": config, "pyspark": pyspark}
     return {
         kind: in_turn({name: make(url) for name, url in urls.items()}, float(seconds), MAX_CALLS)
         for kind, make in kinds.items()
@@ -130,7 +125,19 @@ def sessions(count: str, url: str) -> dict | None:
     return None
 
 
+def start(count: str, url: str) -> list[float]:
+    """Returns the seconds from the first call of each session to the result of its first query."""
+    times = []
+    for _ in range(int(count)):
+        begun = time.perf_counter()
+        spark = SparkSession.builder.remote(url).create()
+        spark.sql("SELECT 1").collect()
+        times.append(time.perf_counter() - begun)
+        spark.stop()
+    return times
+
+
 if __name__ == "__main__":
-    found = {"latency": latency, "throughput": throughput, "sessions": sessions}[sys.argv[1]](*sys.argv[2:])
+    found = {"latency": latency, "throughput": throughput, "sessions": sessions, "start": start}[sys.argv[1]](*sys.argv[2:])
     if found:
         print(json.dumps(found))

@@ -42,6 +42,11 @@ const SIGKILL_EXIT_CODE: i32 = 128 + SIGKILL;
 const SIGTERM_EXIT_CODE: i32 = 128 + SIGTERM;
 /// Spark's own exit code for a full heap.
 const FULL_HEAP_EXIT_CODE: i32 = 52;
+/// The exit code of a JVM with `-XX:+ExitOnOutOfMemoryError`, and the beginning of the line that it prints.
+const OUT_OF_MEMORY_EXIT_CODE: i32 = 3;
+const OUT_OF_MEMORY_LINE: &str = "Terminating due to java.lang.OutOfMemoryError: ";
+/// The messages of a full heap.
+const FULL_HEAP: [&str; 2] = ["Java heap space", "GC overhead limit exceeded"];
 
 /// Returns the cause of a failure, with the lines that prove it.
 ///
@@ -145,10 +150,9 @@ fn full_heap_of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Findi
         exception.head.starts_with(UNCAUGHT)
             || matches!(exception.class(), "py4j.protocol.Py4JError" | "py4j.protocol.Py4JNetworkError")
     };
-    let heap = ["Java heap space", "GC overhead limit exceeded"];
     let is_full = |line: &&&str| {
         line.starts_with(UNCAUGHT)
-            && heap.iter().any(|it| line.contains(&format!("\" java.lang.OutOfMemoryError: {it}")))
+            && FULL_HEAP.iter().any(|it| line.contains(&format!("\" java.lang.OutOfMemoryError: {it}")))
     };
     let is_python = matches!(error.language, Language::Python);
     let line = log
@@ -160,8 +164,19 @@ fn full_heap_of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Findi
     Some((Cause::DriverHeap, vec![line]))
 }
 
+/// Detects a JVM that ended itself because its memory was full. An error in Python is only a consequence of it.
+fn full_memory_of_ended_jvm<'a>(end: &End, log: &Log<'a>) -> Option<Finding<'a>> {
+    let line = log.program.iter().rev().find(|line| line.starts_with(OUT_OF_MEMORY_LINE));
+    let line = line.filter(|_| end.exit_code == Some(OUT_OF_MEMORY_EXIT_CODE))?;
+    let is_heap = FULL_HEAP.iter().any(|it| line[OUT_OF_MEMORY_LINE.len()..].starts_with(it));
+    Some((if is_heap { Cause::DriverHeap } else { Cause::UserCodeJvm }, vec![line]))
+}
+
 /// Returns the cause by the error that ended the program, or by Spark's events if the error is a consequence of them.
 fn cause_of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Finding<'a>> {
+    if let Some(found) = full_memory_of_ended_jvm(end, log) {
+        return Some(found);
+    }
     let Some(error) = error else {
         let cannot_open = |line: &&&str| line.contains("can't open file") && line.contains("[Errno 2]");
         if let Some(line) = log.program.last().filter(cannot_open).filter(|_| end.exit_code == Some(2)) {

@@ -94,10 +94,29 @@ class RunnerRows(unittest.TestCase):
 
 
 class ConnectRows(unittest.TestCase):
+    TIMES = {"direct": [0.010, 0.020, 0.030], "nginx, TCP": [0.012, 0.022, 0.062]}
+    RATES = {"direct": [2e8, 1e8, 3e8], "nginx, TCP": [1e8, 1e8, 1e8]}
+
     def rows(self):
-        times = {"select": {"direct": [0.010, 0.020, 0.030], "nginx, TCP": [0.012, 0.022, 0.062]}}
-        results = {"size": 1_000_000, "rates": {"direct": [2e8, 1e8, 3e8], "nginx, TCP": [1e8, 1e8, 1e8]}}
-        return [(what, value) for what, _, value, _ in connect.rows(times, results, {"nginx, TCP": (10.0, 20.0)})]
+        results = {"size": 1_000_000, "rates": self.RATES}
+        rows = connect.rows({"select": self.TIMES}, results, {"nginx, TCP": (10.0, 20.0)})
+        return [(what, value) for what, _, value, _ in rows]
+
+    def goals_met(self, own_times, own_rate):
+        times = {"select": self.TIMES | {"dcp": own_times}}
+        haproxy = {"HAProxy, TCP": [1e8], "HAProxy, HTTP/2": [0.5e8]}
+        results = {"size": 1_000_000, "rates": self.RATES | haproxy | {"dcp": [own_rate]}}
+        return [met for _, goal, _, met in connect.rows(times, results, {}) if goal != connect.NO_GOAL]
+
+    def test_goals_compare_with_the_best_of_all_ways(self):
+        self.assertEqual(self.goals_met([0.010, 0.021, 0.031], 0.95e8), [True, True])
+        self.assertEqual(self.goals_met([0.010, 0.023, 0.024], 0.95e8), [False, True])
+        self.assertEqual(self.goals_met([0.010, 0.020, 0.040], 0.85e8), [False, False])
+
+    def test_starts_of_warm_and_cold_pools_are_compared(self):
+        rows = connect.rows_of_starts([{"warm": [0.1, 0.3], "cold": [12.0]}, {"warm": [0.2, 11.0], "cold": [8.0]}])
+        self.assertEqual(rows[0][2:], ("median 0.25 s, longest 11.00 s", False))
+        self.assertEqual(rows[1][2:], ("median 10.0 s, longest 12.0 s: 40×", True))
 
     def test_proxies_are_compared_with_the_direct_way(self):
         values = dict(self.rows())

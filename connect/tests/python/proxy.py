@@ -14,7 +14,8 @@ from pathlib import Path
 
 from server import ROOT, free_port
 
-DCP = Path(os.environ.get("DCP", ROOT / "target" / "debug" / "dcp"))
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+DCP = Path(os.environ.get("DCP", TARGET / "debug" / "dcp"))
 DEADLINE = 60
 """Seconds for the start of a proxy."""
 
@@ -22,7 +23,10 @@ DEADLINE = 60
 class Site:
     """A control plane's database with a policy and two users, for any number of proxies. Used with `with`."""
 
-    def __init__(self, drivers: dict[str, dict[str, object]], database: str | None = None) -> None:
+    def __init__(
+        self, drivers: dict[str, dict[str, object]], database: str | None = None, program: Path = DCP
+    ) -> None:
+        self.program = program
         self.folder = Path(tempfile.mkdtemp(prefix="dcp-proxy-"))
         self.database = database or str(self.folder / "connect.db")
         binding = {"role": "developer", "users": ["ada", "grace"], "scopes": ["*"], "domains": ["shop"]}
@@ -43,7 +47,7 @@ class Site:
     def run(self, *arguments: str) -> str:
         """Runs a command of dcp, and returns what it prints."""
         done = subprocess.run(
-            [DCP, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
+            [self.program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
         )
         return done.stdout.strip()
@@ -73,7 +77,7 @@ class Proxy:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [
-                    DCP, "serve", "connect", "--quiet", "--listen", f"127.0.0.1:{self.port}",
+                    self.site.program, "serve", "connect", "--quiet", "--listen", f"127.0.0.1:{self.port}",
                     "--database", self.site.database, "--policy", self.site.policy, "--drivers", self.site.drivers,
                 ],
                 cwd=self.site.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -10,6 +10,9 @@ use dcp_model::primitive::CoreEtlJob;
 
 use super::logging;
 
+/// Ends a driver whose memory is full. Without it, only a thread ends, and the driver may wait for it for ever.
+const EXIT_WHEN_FULL: &str = "-XX:+ExitOnOutOfMemoryError";
+
 /// Returns the settings of a job that are the same for all attempts.
 pub(super) fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let mut conf: BTreeMap<String, String> =
@@ -27,7 +30,10 @@ pub(super) fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     option(SPARK_CONFIG_MAP, job.spark.config_map.as_ref().map(ToString::to_string));
     option(HADOOP_CONFIG_MAP, job.spark.hadoop_config_map.as_ref().map(ToString::to_string));
     option(LOG4J, job.spark.logging.as_ref().map(logging::properties));
-    option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
+    // Later options win, so that a manifest can switch it off.
+    let own = job.spark.driver_java_options.iter().map(String::as_str);
+    let options: Vec<&str> = std::iter::once(EXIT_WHEN_FULL).chain(own).collect();
+    option("spark.driver.extraJavaOptions", Some(options.join(" ")));
     option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
     option("spark.kubernetes.container.image", Some(job.engine.image.clone()));
     let image = |pod: Option<&dcp_model::manifest::Pod>| Some(pod?.image.as_ref()?.to_string());
