@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import signal
 import threading
 import time
 import unittest
@@ -148,7 +147,7 @@ class ConnectTest(unittest.TestCase):
     """Has one session for all tests of the class."""
 
     DEADLINE = 120
-    """Seconds for a test. PySpark itself repeats a failed call for ten minutes."""
+    """Seconds for a test, which run.py keeps. PySpark itself repeats a failed call for ten minutes."""
     spark: SparkSession
 
     @classmethod
@@ -157,18 +156,6 @@ class ConnectTest(unittest.TestCase):
             raise AssertionError(error)
         cls.spark = SparkSession.builder.remote(URL).create()
         cls.addClassCleanup(stop, cls.spark)
-
-    def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
-        def expire(number: int, frame: object) -> None:
-            raise AssertionError(f"the test took longer than {self.DEADLINE} s")
-
-        before = signal.signal(signal.SIGALRM, expire)
-        signal.alarm(self.DEADLINE)
-        try:
-            return super().run(result)
-        finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
 
     def __str__(self) -> str:
         # The tests run with several clients and servers, and the list of failures needs both.
