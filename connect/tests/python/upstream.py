@@ -1,7 +1,7 @@
 """Runs PySpark's own tests of Spark Connect. Each of its modules is one test here, as `scripts/test-connect upstream` runs it.
 
-A test fails if one of PySpark's tests fails at DCP_CONNECT_URL without a reason in EXPECTED, or, with the address of the same
-server in DCP_CONNECT_DIRECT, if it has another result there.
+A test fails if one of PySpark's tests fails at DCP_CONNECT_URL without a reason in EXPECTED, or, with the address of another
+server of the same kind in DCP_CONNECT_DIRECT, if it has another result there.
 
 PySpark's packages contain doctests. Its unit tests are only in Spark's source: with a tree of it, of the client's version, in
 SPARK_SOURCE, those of UNIT_TESTS run as well.
