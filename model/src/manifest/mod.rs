@@ -236,7 +236,7 @@ pub struct SparkConf {
     /// The log of the driver and of the executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging>,
-    /// JVM options of the driver.
+    /// JVM options of the driver. They follow `-XX:+ExitOnOutOfMemoryError`, by which a driver whose memory is full ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver_java_options: Option<String>,
     /// JVM options of the executors.

@@ -40,7 +40,7 @@
       "spark.dcp.executor.memoryLimit": "9g",
       "spark.dcp.log4j2": "rootLogger.level = warn\nrootLogger.appenderRef.console.ref = console\nappender.console.type = Console\nappender.console.name = console\nappender.console.target = SYSTEM_ERR\nappender.console.layout.type = JsonTemplateLayout\nappender.console.layout.eventTemplate = {\"ts\":{\"$resolver\":\"timestamp\"},\"level\":{\"$resolver\":\"level\",\"field\":\"name\"},\"logger\":{\"$resolver\":\"logger\",\"field\":\"name\"},\"msg\":{\"$resolver\":\"message\",\"stringified\":true},\"context\":{\"$resolver\":\"mdc\"},\"exception\":{\"$resolver\":\"exception\",\"field\":\"stackTrace\",\"stackTrace\":{\"stringified\":true}}}\nappender.console.layout.maxStringLength = 262144\nlogger.l0.name = com.example.orders\nlogger.l0.level = debug\nlogger.l1.name = org.apache.hadoop\nlogger.l1.level = off\nlogger.l2.name = org.apache.hadoop.hive.metastore.RetryingHMSHandler\nlogger.l2.level = fatal\nlogger.l3.name = org.apache.hadoop.hive.ql.exec.FunctionRegistry\nlogger.l3.level = error\nlogger.l4.name = org.apache.parquet\nlogger.l4.level = error\nlogger.l5.name = org.apache.spark.sql.connect.service.SparkConnectServer\nlogger.l5.level = info\nlogger.l6.name = org.apache.spark.util.Utils\nlogger.l6.level = info\nlogger.l7.name = org.sparkproject.jetty\nlogger.l7.level = warn\nlogger.l8.name = parquet\nlogger.l8.level = error\n",
       "spark.driver.cores": "2",
-      "spark.driver.extraJavaOptions": "-XX:+UseZGC",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError -XX:+UseZGC",
       "spark.driver.memory": "2g",
       "spark.driver.memoryOverhead": "512m",
       "spark.dynamicAllocation.enabled": "true",

@@ -22,6 +22,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
@@ -128,6 +129,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
@@ -234,6 +236,7 @@
     "pyFiles": "jobs/stores.py",
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
@@ -314,6 +317,7 @@
     "pyFiles": "jobs/mail.py",
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
@@ -400,6 +404,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",

@@ -33,7 +33,7 @@
       "spark.dcp.driver.memoryLimit": "3g",
       "spark.dcp.log4j2": "rootLogger.level = warn\nrootLogger.appenderRef.console.ref = console\nappender.console.type = Console\nappender.console.name = console\nappender.console.target = SYSTEM_ERR\nappender.console.layout.type = PatternLayout\nappender.console.layout.pattern = %d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex\nlogger.l0.name = com.example\nlogger.l0.level = debug\nlogger.l1.name = org.apache.hadoop.hive.metastore.RetryingHMSHandler\nlogger.l1.level = fatal\nlogger.l2.name = org.apache.hadoop.hive.ql.exec.FunctionRegistry\nlogger.l2.level = error\nlogger.l3.name = org.apache.parquet\nlogger.l3.level = error\nlogger.l4.name = org.apache.spark.sql.connect.service.SparkConnectServer\nlogger.l4.level = info\nlogger.l5.name = org.apache.spark.util.Utils\nlogger.l5.level = info\nlogger.l6.name = org.sparkproject.jetty\nlogger.l6.level = warn\nlogger.l7.name = parquet\nlogger.l7.level = error\n",
       "spark.driver.cores": "1",
-      "spark.driver.extraJavaOptions": "-Ddriver=1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError -Ddriver=1",
       "spark.driver.memory": "2g",
       "spark.driver.memoryOverhead": "512m",
       "spark.dynamicAllocation.enabled": "true",

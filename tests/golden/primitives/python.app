@@ -25,6 +25,7 @@
       "spark.archives": "s3://lake/models.zip#models,s3://lake/python.tar.gz#environment",
       "spark.dcp.python.packages": "[\"pandas==2.3.3\"]",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",

@@ -24,6 +24,7 @@
     "sparkConf": {
       "spark.dcp.modules": "sql-kafka-0-10",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "2g",
       "spark.eventLog.compress": "false",
       "spark.eventLog.logStageExecutorMetrics": "true",
@@ -138,6 +139,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.eventLog.logStageExecutorMetrics": "true",
       "spark.executor.cores": "2",
@@ -250,6 +252,7 @@
     "sparkConf": {
       "spark.dcp.python.packages": "[\"pandas==2.3.3\"]",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "2",
       "spark.executor.instances": "2",
@@ -355,6 +358,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",

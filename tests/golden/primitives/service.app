@@ -19,6 +19,7 @@
     "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.dynamicAllocation.enabled": "true",
       "spark.dynamicAllocation.initialExecutors": "1",

@@ -23,6 +23,7 @@
     "sparkConf": {
       "spark.dcp.modules": "sql-kafka-0-10",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.eventLog.compress": "false",
       "spark.eventLog.rolling.enabled": "true",
@@ -132,6 +133,7 @@
     "sparkConf": {
       "spark.dcp.modules": "sql-kafka-0-10",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.eventLog.compress": "false",
       "spark.eventLog.rolling.enabled": "true",

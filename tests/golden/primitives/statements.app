@@ -22,6 +22,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",

@@ -23,6 +23,7 @@
     "sparkConf": {
       "spark.dcp.modules": "sql-kafka-0-10,avro",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.eventLog.compress": "false",
       "spark.eventLog.logStageExecutorMetrics": "true",
@@ -136,6 +137,7 @@
     ],
     "sparkConf": {
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
@@ -239,6 +241,7 @@
     "sparkConf": {
       "spark.archives": "envs/web.tar.gz#environment",
       "spark.driver.cores": "1",
+      "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
       "spark.driver.memory": "1g",
       "spark.eventLog.compress": "false",
       "spark.eventLog.rolling.enabled": "true",
