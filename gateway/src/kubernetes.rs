@@ -70,7 +70,7 @@ pub use client::{Credentials, connect};
 pub use kube::Client;
 pub use operator::Operator;
 pub use secret_keys::Keys;
-pub use settings::{Allow, Namespaces, Queue, QueueKind, Settings};
+pub use settings::{Allow, ConnectFrom, Namespaces, Queue, QueueKind, Settings};
 
 /// The backend of one cluster.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
 
-use super::{Settings, labels, secrets};
+use super::{ConnectFrom, Settings, labels, secrets};
 use crate::application::LOG4J;
 use crate::error::{Error, Result};
 use crate::{Addresses, Name, SparkApplication, log4j};

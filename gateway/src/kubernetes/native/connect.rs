@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::conf::Conf;
-use super::{CONNECT_PORT, Settings, labels, metadata};
+use super::{CONNECT_PORT, ConnectFrom, Settings, labels, metadata};
 use crate::connect::{self, BINDING_PORT, SETTINGS, TOKEN_VARIABLE};
 use crate::error::{Error, Result};
 use crate::secrets::SecretValue;
@@ -40,7 +40,7 @@ pub(super) fn of(
             settings.name
         )));
     }
-    let policy = policy(name, settings.connect_namespace.as_deref())?;
+    let policy = policy(name, &settings.connect_from)?;
     Ok(Some(Connect { name: name.clone(), token, policy }))
 }
 
@@ -77,15 +77,16 @@ fn object_name(name: &Name) -> String {
 
 /// Returns the policy of a driver's pod. It selects the pod, so that ports without a rule are closed: the port of Spark
 /// Connect is open for proxies, and all other ports are open as they are without a policy.
-fn policy(name: &Name, namespace: Option<&str>) -> Result<NetworkPolicy> {
-    let namespaces = match namespace {
+fn policy(name: &Name, from: &ConnectFrom) -> Result<NetworkPolicy> {
+    let namespaces = match &from.namespace {
         Some(namespace) => json!({"matchLabels": {labels::NAMESPACE_NAME: namespace}}),
         None => json!({}),
     };
-    let proxies = json!({
+    let mut proxies = vec![json!({
         "namespaceSelector": namespaces,
         "podSelector": {"matchLabels": {labels::COMPONENT: labels::PROXY}},
-    });
+    })];
+    proxies.extend(from.cidrs.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})));
     let range =
         |protocol: &str, first: u16, last: u16| json!({"protocol": protocol, "port": first, "endPort": last});
     let others = [
@@ -98,7 +99,7 @@ fn policy(name: &Name, namespace: Option<&str>) -> Result<NetworkPolicy> {
         "podSelector": {"matchLabels": {labels::APPLICATION: name.as_str(), labels::ROLE: "driver"}},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"from": [proxies], "ports": [{"protocol": "TCP", "port": CONNECT_PORT}]},
+            {"from": proxies, "ports": [{"protocol": "TCP", "port": CONNECT_PORT}]},
             {"ports": others},
         ],
     });
