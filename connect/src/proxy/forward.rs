@@ -20,6 +20,7 @@ use super::method::Method;
 use super::outgoing::Outgoing;
 use super::sessions::{Named, Session};
 use super::{Inner, ROLE, check_role, incoming, resource};
+use crate::discovery;
 use crate::failure::{Handle, invalid_handle, unavailable};
 use crate::route::{self, PREFIX};
 use crate::session::{DriverState, SessionKey, StoredDriver};
@@ -101,7 +102,8 @@ impl Inner {
     ) -> Result<Response<Incoming>, Status> {
         let driver = &stored.driver;
         let unseen = (self.clock)().duration_since(stored.seen);
-        let may_connect = driver.pool.scope.is_empty() || unseen <= MAX_UNSEEN;
+        let is_fixed = driver.pool.scope.is_empty() && discovery::source(&driver.id).is_none();
+        let may_connect = is_fixed || unseen <= MAX_UNSEEN;
         let connection = self.upstreams.get(&driver.id, &driver.address, may_connect).await;
         let failed = |why: String| unavailable(format!("the driver `{}` can't be reached: {why}", driver.id));
         let mut connection = connection.map_err(failed)?;

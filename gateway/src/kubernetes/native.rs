@@ -19,6 +19,7 @@ use crate::application::LOG4J;
 use crate::error::{Error, Result};
 use crate::{Addresses, Name, SparkApplication, log4j};
 use connect::Connect;
+pub(super) use connect::is_pool_driver;
 
 /// Folder of Spark's settings in the container of the driver.
 const CONF_FOLDER: &str = "/opt/dcp/conf";

@@ -1,6 +1,7 @@
 //! Jobs of a project on a real cluster, with real Spark: manifest, apply, run, remedy, logs.
 
 mod bucket;
+mod discovery;
 mod gateway;
 mod gateways;
 mod jobs;

@@ -2,8 +2,9 @@
 //! lets only proxies of dcp reach its port.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
@@ -71,8 +72,21 @@ impl Connect {
     }
 }
 
-fn object_name(name: &Name) -> String {
+fn object_name(name: impl Display) -> String {
     format!("{name}-connect")
+}
+
+/// Returns true if a pod is the driver of a pool: its token is that of its application.
+pub(in crate::kubernetes) fn is_pool_driver(pod: &Pod) -> bool {
+    let application = pod.metadata.labels.as_ref().and_then(|labels| labels.get(labels::APPLICATION));
+    let Some(application) = application else { return false };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let variables = containers.flat_map(|container| container.env.iter().flatten());
+    let mut tokens = variables.filter(|variable| variable.name == TOKEN_VARIABLE);
+    tokens.any(|token| {
+        let secret = token.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+        secret.is_some_and(|secret| secret.name == object_name(application))
+    })
 }
 
 /// Returns the policy of a driver's pod. It selects the pod, so that ports without a rule are closed: the port of Spark

@@ -61,6 +61,7 @@ fn a_driver_of_a_pool_has_a_token_and_a_network_policy() {
     let connect = Some("dcp-a1-1-driver-svc.sales.svc:15002".to_owned());
     assert_eq!(all.addresses.connect, connect);
     assert!(!format!("{all:?}").contains(token.expose()), "debugging output has the token");
+    assert!(is_pool_driver(&all.driver));
     let Owned { config, service, .. } = all.owned_by("uid");
     let others = json!([all.driver, config, service]).to_string();
     assert!(!others.contains(token.expose()), "only the secret has the token");
