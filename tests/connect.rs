@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use dcp_gateway::SparkApplication;
 use prost::Message;
+use serde_json::json;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
+
+use crate::cluster::{SPARK_IMAGE, parsed};
 
 /// A session that no client has.
 const SESSION: &str = "7d0d9d9e-2f6b-4a5c-9a51-3f3c0f6d2c11";
@@ -98,6 +102,27 @@ where
 
 fn user() -> UserContext {
     UserContext { user_id: "tests".to_owned() }
+}
+
+/// Returns a server as an application of Spark for the test cluster, with one executor.
+pub fn server(name: &str) -> SparkApplication {
+    let conf = json!({
+        "spark.kubernetes.container.image": SPARK_IMAGE,
+        "spark.kubernetes.container.image.pullPolicy": "Never",
+        "spark.kubernetes.driver.request.cores": "50m",
+        "spark.kubernetes.executor.request.cores": "50m",
+        "spark.driver.memory": "1g",
+        "spark.executor.memory": "512m",
+        "spark.executor.instances": "1",
+    });
+    parsed(json!({
+        "metadata": {"name": name, "namespace": "sales"},
+        "spec": {
+            "runtimeVersions": {"sparkVersion": "4.1.1"},
+            "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
+            "sparkConf": conf,
+        },
+    }))
 }
 
 /// Releases a session that does not exist, which leaves nothing behind.

@@ -20,7 +20,7 @@ use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::providers;
 use dcp_compiler::source::{SourceFile, Sources};
-use dcp_compiler::{clusters, policy};
+use dcp_compiler::{clusters, drivers, policy};
 use dcp_model::primitive::{Body, CoreEtlJob, Primitive};
 
 /// The token of servers that tests start.
@@ -84,12 +84,13 @@ pub fn split_files(text: &str) -> BTreeMap<String, String> {
     files
 }
 
-/// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests. A file of clusters
-/// or of providers that is the only file is read as such.
+/// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests. A file of clusters,
+/// drivers or providers that is the only file is read as such.
 pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
     if let Some(((name, text), 1)) = files.first_key_value().map(|first| (first, files.len())) {
         let found = match name.as_str() {
             clusters::FILE_NAME => Some(clusters::read(PROJECT_FILE, name, text).1),
+            drivers::FILE_NAME => Some(drivers::read(PROJECT_FILE, name, text).1),
             policy::FILE_NAME => Some(policy::read(PROJECT_FILE, name, text).1),
             _ => None,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use dcp_gateway::ConnectKey;
 use dcp_gateway::clusters::{Bindings, Clusters, Member, OrphanAction, Orphans, Properties};
-use dcp_gateway::kubernetes::{self, Allow, Kubernetes, Namespaces, Queue, QueueKind, Settings};
+use dcp_gateway::kubernetes::{self, Allow, ConnectFrom, Kubernetes, Namespaces, Queue, QueueKind, Settings};
 use dcp_model::clusters::{self as model, Cluster};
 use dcp_model::manifest::KubernetesName;
 use dcp_workspace::project::Outcome;
@@ -228,7 +228,11 @@ fn settings(name: &str, cluster: &Cluster) -> Settings {
         privileged: *privileged,
         node_names: *node_names,
     };
-    settings.connect_namespace = cluster.connect.from.namespace.as_ref().map(ToString::to_string);
+    let model::ConnectFrom { namespace, cidrs } = &cluster.connect.from;
+    settings.connect_from = ConnectFrom {
+        namespace: namespace.as_ref().map(ToString::to_string),
+        cidrs: cidrs.iter().map(ToString::to_string).collect(),
+    };
     settings.operator = match cluster.operator {
         model::Operator::Native => None,
         model::Operator::Kubeflow => Some(kubernetes::Operator::Kubeflow),

@@ -1,17 +1,22 @@
 //! The Spark Connect servers of a file. The file is read again when it has changed.
 
-use std::collections::BTreeMap;
+mod clusters;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use dcp_connect::discovery;
 use dcp_connect::proxy::DriverTokens;
 use dcp_connect::session::{Driver, DriverState, PoolKey, Share};
 use dcp_connect::store::Store;
 use dcp_gateway::ConnectKey;
 use dcp_gateway::secrets::SecretValue;
+use dcp_model::clusters::FilePath;
 use dcp_model::drivers as model;
 use dcp_model::drivers::DriverShare;
-use jiff::Timestamp;
+use dcp_model::manifest::Duration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
 use crate::operator_file::{self, CHECK_INTERVAL, load, print, unusable};
@@ -19,16 +24,28 @@ use crate::out::Console;
 use crate::private;
 use crate::service_log;
 
-/// The prefix of the ids of these drivers.
+use clusters::Watches;
+
+/// The prefix of the ids of drivers at fixed addresses.
 const PREFIX: &str = "fixed:";
 const MAX_TOKEN_BYTES: u64 = 4 << 10;
 
 /// The drivers of a file, with their tokens.
 #[derive(Clone, Default)]
-pub(crate) struct DriversFile(Arc<RwLock<BTreeMap<String, Declared>>>);
+pub(crate) struct DriversFile(Arc<RwLock<Content>>);
+
+/// The content of a file.
+#[derive(Default)]
+struct Content {
+    /// The drivers at fixed addresses, by id.
+    fixed: BTreeMap<String, Declared>,
+    /// The tokens of drivers on clusters, by the name of their entry.
+    of_clusters: BTreeMap<String, Option<SecretValue>>,
+}
 
 struct Declared {
     driver: Driver,
+    idle_timeout: SignedDuration,
     token: Option<SecretValue>,
 }
 
@@ -47,7 +64,9 @@ impl DriversFile {
         let declared = declared.ok_or_else(|| unusable(path))?;
         file.replace(path, &declared)?;
         file.report(&store).await?;
-        tokio::spawn(file.clone().follow(path.to_owned(), text, declared, store));
+        let mut watches = Watches::new(path, store.clone());
+        watches.follow(&declared).await?;
+        tokio::spawn(file.clone().follow(path.to_owned(), text, declared, store, watches));
         Ok(file)
     }
 
@@ -55,9 +74,12 @@ impl DriversFile {
     pub(crate) fn tokens(&self, key: Option<ConnectKey>) -> DriverTokens {
         let file = self.clone();
         Arc::new(move |id| {
+            let content = file.0.read().unwrap_or_else(PoisonError::into_inner);
             if id.starts_with(PREFIX) {
-                let drivers = file.0.read().unwrap_or_else(PoisonError::into_inner);
-                return drivers.get(id)?.token.clone();
+                return content.fixed.get(id)?.token.clone();
+            }
+            if let Some(entry) = discovery::source(id) {
+                return content.of_clusters.get(entry)?.clone();
             }
             Some(key.as_ref()?.token(&id.parse().ok()?))
         })
@@ -65,32 +87,43 @@ impl DriversFile {
 
     fn replace(&self, path: &Path, declared: &model::DriversFile) -> Result<(), Failure> {
         let folder = path.parent().unwrap_or(Path::new("."));
-        let mut drivers = BTreeMap::new();
+        let token_of =
+            |file: &Option<FilePath>| file.as_ref().map(|file| token(&file.resolve(folder))).transpose();
+        let mut content = Content::default();
         for (name, declared) in &declared.drivers {
-            let id = format!("{PREFIX}{name}");
-            let token = declared.token_file.as_ref().map(|file| token(&file.resolve(folder))).transpose()?;
-            drivers.insert(id.clone(), Declared { driver: driver(id, name.as_str(), declared), token });
+            let (id, token) = (format!("{PREFIX}{name}"), token_of(&declared.token_file)?);
+            let driver = driver(id.clone(), name.as_str(), declared);
+            let idle_timeout = signed(declared.idle_timeout);
+            content.fixed.insert(id, Declared { driver, idle_timeout, token });
         }
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = drivers;
+        for (name, declared) in &declared.clusters {
+            content.of_clusters.insert(name.to_string(), token_of(&declared.token_file)?);
+        }
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = content;
         Ok(())
     }
 
     /// Stores the drivers. Those that the file does not have any more take no new sessions.
     async fn report(&self, store: &Store) -> Result<(), Failure> {
-        let drivers: Vec<Driver> = {
-            let drivers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            drivers.values().map(|declared| declared.driver.clone()).collect()
+        let (drivers, entries): (Vec<(Driver, SignedDuration)>, BTreeSet<String>) = {
+            let content = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let fixed = content.fixed.values().map(|it| (it.driver.clone(), it.idle_timeout));
+            (fixed.collect(), content.of_clusters.keys().cloned().collect())
         };
-        let is_declared = |id: &str| drivers.iter().any(|driver| driver.id == id);
+        let is_fixed = |id: &str| drivers.iter().any(|(driver, _)| driver.id == id);
         let stored = async {
-            for driver in &drivers {
-                store.report(driver, Timestamp::now()).await?;
+            for (driver, idle_timeout) in &drivers {
+                discovery::report(store, driver, *idle_timeout, Timestamp::now()).await?;
             }
             for stored in store.drivers().await? {
                 let id = stored.driver.id.as_str();
-                match (id.starts_with(PREFIX), is_declared(id), stored.state) {
-                    (true, false, DriverState::Open) => _ = store.drain(id, false).await?,
-                    (true, true, DriverState::Draining) => store.reopen(id).await?,
+                let is_declared = match discovery::source(id) {
+                    Some(entry) => entries.contains(entry),
+                    None => !id.starts_with(PREFIX) || is_fixed(id),
+                };
+                match (is_declared, stored.state) {
+                    (false, DriverState::Open) => _ = store.drain(id, false).await?,
+                    (true, DriverState::Draining) if is_fixed(id) => store.reopen(id).await?,
                     _ => {}
                 }
             }
@@ -100,7 +133,14 @@ impl DriversFile {
     }
 
     /// Applies changes of the file until the process ends. A file with errors changes nothing.
-    async fn follow(self, path: PathBuf, mut text: Vec<u8>, mut declared: model::DriversFile, store: Store) {
+    async fn follow(
+        self,
+        path: PathBuf,
+        mut text: Vec<u8>,
+        mut declared: model::DriversFile,
+        store: Store,
+        mut watches: Watches,
+    ) {
         let mut problem = None;
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
@@ -125,7 +165,8 @@ impl DriversFile {
             // A file with a token may have changed, too.
             let replaced = self.replace(&path, &declared);
             let reported = self.report(&store).await;
-            let now = replaced.and(reported).err().map(|failure| failure.message().to_owned());
+            let followed = watches.follow(&declared).await;
+            let now = replaced.and(reported).and(followed).err().map(|failure| failure.message().to_owned());
             // A repeated problem is reported once.
             if let Some(why) = now.as_ref().filter(|_| now != problem) {
                 log(&format!("the drivers of `{}` can't be used: {why}", path.display()));
@@ -136,20 +177,28 @@ impl DriversFile {
 }
 
 fn driver(id: String, name: &str, declared: &model::Driver) -> Driver {
-    let model::Driver { address, domain, pool, engine, share, max_sessions, token_file: _ } = declared;
+    let model::Driver { address, domain, pool, engine, share, max_sessions, .. } = declared;
     let pool = pool.as_ref().map_or(name, |pool| pool.as_str()).to_owned();
     Driver {
         id,
         pool: PoolKey { scope: String::new(), domain: domain.to_string(), name: pool },
         address: address.to_string(),
         engine: engine.to_string(),
-        share: match share {
-            DriverShare::Domain => Share::Domain,
-            DriverShare::Private => Share::Private,
-        },
+        share: share_of(*share),
         max_sessions: u64::from(*max_sessions),
         started: Timestamp::UNIX_EPOCH,
     }
+}
+
+fn share_of(share: DriverShare) -> Share {
+    match share {
+        DriverShare::Domain => Share::Domain,
+        DriverShare::Private => Share::Private,
+    }
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(duration.secs()).unwrap_or(i64::MAX))
 }
 
 fn token(path: &Path) -> Result<SecretValue, Failure> {

@@ -5,6 +5,7 @@
 
 pub mod client;
 mod directory;
+pub mod discovery;
 pub mod expiry;
 mod failure;
 mod overview;

@@ -174,6 +174,9 @@ fn statuses(pools: impl Iterator<Item = Pool>, drivers: &[StoredDriver]) -> Vec<
         let of = all.entry(driver.pool.clone());
         let of =
             of.or_insert_with(|| status(driver.pool.clone(), driver.engine.clone(), driver.share.name()));
+        if of.engine.is_empty() {
+            of.engine.clone_from(&driver.engine);
+        }
         match stored.state {
             DriverState::Open => of.drivers.ready += 1,
             DriverState::Starting => of.drivers.starting += 1,

@@ -68,7 +68,7 @@ pub(crate) struct Route {
     pub(crate) drivers: Vec<String>,
     /// The pool that starts a driver if none of these takes the session.
     pub(crate) waits_for: Option<PoolKey>,
-    /// Whether a driver that may take it is starting.
+    /// Whether a driver that may take it is starting, or none is open, so that its source may start one.
     pub(crate) is_starting: bool,
 }
 
@@ -91,7 +91,8 @@ pub(crate) fn route<'a>(
     if pools.is_empty() && drivers.is_empty() {
         return None;
     }
-    let is_starting = drivers.iter().any(|it| it.state == DriverState::Starting);
+    let has = |state| drivers.iter().any(|it| it.state == state);
+    let is_starting = has(DriverState::Starting) || !has(DriverState::Open);
     drivers.retain(|it| takes(it, user));
     drivers.sort_by_cached_key(|it| {
         let is_other_owner = it.owner.as_deref() != Some(user);
@@ -224,6 +225,17 @@ mod tests {
         let starting = StoredDriver { state: DriverState::Starting, ..driver("starting", &of, 0) };
         let route = chosen(&Request::default(), "a", &[], &[starting]);
         assert_eq!(route, Some(Route { drivers: Vec::new(), waits_for: None, is_starting: true }));
+    }
+
+    #[test]
+    fn session_waits_for_a_driver_of_a_pool_that_has_none() {
+        let of = Pool { starts: false, ..pool("logistics", "small", "4.1") };
+        let draining = StoredDriver { state: DriverState::Draining, ..driver("draining", &of, 0) };
+        let waits = Some(Route { drivers: Vec::new(), waits_for: None, is_starting: true });
+        assert_eq!(chosen(&Request::default(), "a", std::slice::from_ref(&of), &[]), waits);
+        assert_eq!(chosen(&Request::default(), "a", std::slice::from_ref(&of), &[draining]), waits);
+        let full = chosen(&Request::default(), "a", std::slice::from_ref(&of), &[driver("full", &of, 3)]);
+        assert!(!full.unwrap().is_starting);
     }
 
     proptest! {

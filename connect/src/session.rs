@@ -50,6 +50,7 @@ impl Share {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub key: PoolKey,
+    /// The version of Spark; empty if only its drivers tell.
     pub engine: String,
     pub share: Share,
     /// Whether drivers are started if sessions wait for one.

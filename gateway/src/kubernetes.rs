@@ -38,6 +38,7 @@ mod resource;
 mod retry;
 mod secret_keys;
 mod secrets;
+mod servers;
 mod settings;
 mod status;
 mod store;
@@ -70,7 +71,8 @@ pub use client::{Credentials, connect};
 pub use kube::Client;
 pub use operator::Operator;
 pub use secret_keys::Keys;
-pub use settings::{Allow, Namespaces, Queue, QueueKind, Settings};
+pub use servers::{ConnectServer, ServerEvent, connect_servers};
+pub use settings::{Allow, ConnectFrom, Namespaces, Queue, QueueKind, Settings};
 
 /// The backend of one cluster.
 #[derive(Clone)]

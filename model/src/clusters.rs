@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::{Domain, Format, KubernetesName, LabelKey, LabelValue, Scalar};
 
 pub use text::{
-    ApiServer, EventLogFolder, FilePath, HostPath, LogFolder, Namespace, NamespaceTemplate, QueueTemplate,
+    ApiServer, Cidr, EventLogFolder, FilePath, HostPath, LogFolder, Namespace, NamespaceTemplate,
+    QueueTemplate,
 };
 
 /// Returns the formats of fields that only this file has.
@@ -203,14 +204,18 @@ pub struct Connect {
     pub from: ConnectFrom,
 }
 
-/// The pods that may connect to drivers of Spark Connect pools: those with the label `app.kubernetes.io/component:
-/// dcp-connect`.
+/// The proxies that may connect to drivers of Spark Connect pools: pods with the label `app.kubernetes.io/component:
+/// dcp-connect`, and programs outside the cluster in `cidrs`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectFrom {
     /// The namespace of the pods. If omitted, they may be in any namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<Namespace>,
+    /// The IP addresses of proxies outside the cluster, as its network shows them to pods.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("uniqueItems" = true))]
+    pub cidrs: Vec<Cidr>,
 }
 
 /// A queue in which pods wait for capacity.

@@ -1,4 +1,4 @@
-//! The file of drivers, `drivers.yaml`: Spark Connect servers that dcp did not start, for `dcp serve connect`.
+//! The file of drivers, `drivers.yaml`: Spark Connect servers that are no drivers of pools, for `dcp serve connect`.
 
 mod text;
 
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::clusters::FilePath;
-use crate::manifest::{Domain, EngineVersion, Format, KubernetesName, Name};
+use crate::clusters::{Credentials, FilePath, Namespace};
+use crate::manifest::{Domain, Duration, EngineVersion, Format, KubernetesName, LabelKey, LabelValue, Name};
 
 pub use text::HostPort;
 
@@ -17,13 +17,18 @@ pub fn formats() -> impl Iterator<Item = &'static Format> {
     text::FORMATS.iter()
 }
 
-/// The Spark Connect servers at fixed addresses.
+/// The Spark Connect servers: those at fixed addresses, and those on clusters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DriversFile {
-    /// The drivers by name. A name belongs to one server for ever: a session never moves to another one.
+    /// The drivers at fixed addresses, by name. A name belongs to one server for ever: a session never moves to another one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "kubernetes-name"}))]
     pub drivers: BTreeMap<KubernetesName, Driver>,
+    /// The namespaces of clusters whose Spark Connect servers are drivers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"format": "kubernetes-name"}))]
+    pub clusters: BTreeMap<KubernetesName, ClusterDrivers>,
 }
 
 /// A Spark Connect server.
@@ -42,19 +47,61 @@ pub struct Driver {
     #[serde(default)]
     pub share: DriverShare,
     /// Maximum number of sessions.
-    #[serde(default = "Driver::default_sessions")]
+    #[serde(default = "default_sessions")]
     #[schemars(range(min = 1, max = 10000))]
     pub max_sessions: u32,
+    /// Time after which an unused session ends: the server's `spark.connect.session.manager.defaultSessionTimeout`.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Duration,
     /// The path of a file with the server's `spark.connect.authenticate.token`. Only its owner may be able to read it. It is read
     /// again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<FilePath>,
 }
 
-impl Driver {
-    fn default_sessions() -> u32 {
-        100
-    }
+/// The Spark Connect servers in a namespace of a Kubernetes cluster: pods that are ready and have a port of the name
+/// `spark-connect`, and those of `SparkConnect` resources of the Kubeflow operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterDrivers {
+    /// The access to the cluster. If omitted, the current context of the user's kubeconfig, or else the service account of dcp's
+    /// own pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    pub namespace: Namespace,
+    /// The labels of the pods. If omitted, all pods of the namespace are considered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("examples" = [{"team": "data"}], "propertyNames" = {"format": "label-key"}))]
+    pub selector: BTreeMap<LabelKey, LabelValue>,
+    /// The only domain whose callers may use the servers: they run programs as their accounts.
+    pub domain: Domain,
+    /// The pool that clients choose with `;dcp-pool=NAME`. If omitted, the name of the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Name>,
+    /// The version of Spark. If omitted, that of the pod's label `spark-version`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineVersion>,
+    #[serde(default)]
+    pub share: DriverShare,
+    /// Maximum number of sessions of a server.
+    #[serde(default = "default_sessions")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub max_sessions: u32,
+    /// Time after which an unused session ends: the servers' `spark.connect.session.manager.defaultSessionTimeout`.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Duration,
+    /// The path of a file with the servers' `spark.connect.authenticate.token`. Only its owner may be able to read it. It is read
+    /// again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<FilePath>,
+}
+
+fn default_sessions() -> u32 {
+    100
+}
+
+fn default_idle_timeout() -> Duration {
+    Duration::from_secs(3600)
 }
 
 /// The callers who may share a driver.

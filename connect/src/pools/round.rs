@@ -14,6 +14,7 @@ use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
 use super::step::{Failure, StepResult, with_timeout};
+use crate::discovery;
 use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
@@ -24,8 +25,6 @@ const CALLER: &str = "the pool loop";
 pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Time for which a session counts as waiting after its last call. Its client repeats the call before.
 const DEMAND_TIME: SignedDuration = SignedDuration::from_secs(20);
-/// Time beyond the idle timeout after which a session counts as ended. Proxies store the use of sessions with a delay.
-const IDLE_MARGIN: SignedDuration = SignedDuration::from_mins(2);
 /// Grace period of a driver without sessions.
 const GRACE: u64 = 5;
 const MAX_PARALLEL: usize = 16;
@@ -317,11 +316,7 @@ impl Round<'_> {
             max_sessions: declared.size.sessions_per_driver,
             started: attempt.running.unwrap_or(attempt.begun),
         };
-        self.pools.store.report(&driver, self.now()).await?;
-        if let Ok(unused_since) = self.now().checked_sub(declared.idle_timeout + IDLE_MARGIN) {
-            self.pools.store.expire(&driver.id, unused_since, self.now()).await?;
-        }
-        Ok(())
+        Ok(discovery::report(&self.pools.store, &driver, declared.idle_timeout, self.now()).await?)
     }
 
     /// Decides about a pool, and performs the decision.

@@ -9,7 +9,7 @@ use dcp_server::Caller;
 use futures_util::FutureExt as _;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, TE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use jiff::SignedDuration;
@@ -20,6 +20,7 @@ use super::method::Method;
 use super::outgoing::Outgoing;
 use super::sessions::{Named, Session};
 use super::{Inner, ROLE, check_role, incoming, resource};
+use crate::discovery;
 use crate::failure::{Handle, invalid_handle, unavailable};
 use crate::route::{self, PREFIX};
 use crate::session::{DriverState, SessionKey, StoredDriver};
@@ -101,17 +102,15 @@ impl Inner {
     ) -> Result<Response<Incoming>, Status> {
         let driver = &stored.driver;
         let unseen = (self.clock)().duration_since(stored.seen);
-        let may_connect = driver.pool.scope.is_empty() || unseen <= MAX_UNSEEN;
+        let is_fixed = driver.pool.scope.is_empty() && discovery::source(&driver.id).is_none();
+        let may_connect = is_fixed || unseen <= MAX_UNSEEN;
         let connection = self.upstreams.get(&driver.id, &driver.address, may_connect).await;
         let failed = |why: String| unavailable(format!("the driver `{}` can't be reached: {why}", driver.id));
         let mut connection = connection.map_err(failed)?;
         let response = connection.send_request(request).await.map_err(|error| failed(error.to_string()))?;
-        match response.headers().get("grpc-status").map(HeaderValue::as_bytes) {
-            // The client's token was accepted, so this is about the proxy's.
-            Some(b"16") => {
-                Err(unavailable(format!("the driver `{}` did not accept the proxy's token", driver.id)))
-            }
-            _ => Ok(response),
+        match foreign(&response) {
+            Some(why) => Err(unavailable(format!("the driver `{}` can't be used: {why}", driver.id))),
+            None => Ok(response),
         }
     }
 
@@ -182,6 +181,19 @@ impl Inner {
     }
 }
 
+/// Returns the reason if a response is not of the driver that the proxy has called. Another program can get the address of a
+/// driver that has ended; its response must not end the session, or tell the client that its token is wrong.
+fn foreign<B>(response: &Response<B>) -> Option<&'static str> {
+    let header = |name: HeaderName| response.headers().get(name).map(HeaderValue::as_bytes);
+    let is_grpc = |kind: &[u8]| kind.starts_with(b"application/grpc");
+    if response.status() != StatusCode::OK || !header(CONTENT_TYPE).is_some_and(is_grpc) {
+        return Some("no Spark Connect server responds at its address");
+    }
+    // The client's token was accepted, so this is about the proxy's.
+    let is_rejected = header(HeaderName::from_static("grpc-status")) == Some(b"16");
+    is_rejected.then_some("the server at its address does not accept the proxy's token")
+}
+
 /// Returns the request for a driver: that of the client, with the driver's token and without the headers for the proxy.
 pub(super) fn upstream_request(
     parts: &Parts,
@@ -234,4 +246,28 @@ pub(super) fn released(session: &str) -> Result<Response<Body>, Status> {
     let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn response_of_another_server_at_the_address_is_not_passed_on() {
+        let response = |status: u16, kind: &str, code: &str| {
+            let response =
+                Response::builder().status(status).header(CONTENT_TYPE, kind).header("grpc-status", code);
+            foreign(&response.body(()).unwrap())
+        };
+        let grpc = "application/grpc";
+        assert_eq!(response(200, grpc, "0"), None);
+        assert_eq!(response(200, "application/grpc+proto", "13"), None);
+        assert!(response(200, grpc, "16").unwrap().contains("token"));
+        for (status, kind) in [(401, grpc), (200, "text/html"), (302, "text/html")] {
+            assert!(
+                response(status, kind, "0").unwrap().contains("no Spark Connect server"),
+                "{status} {kind}"
+            );
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub enum Credentials {
     Kubeconfig { path: PathBuf, context: Option<String> },
     /// A context of the user's kubeconfig files: those in `KUBECONFIG`, or `~/.kube/config`.
     Context(String),
+    /// The current context of the user's kubeconfig files, or else the service account of dcp's own pod.
+    Inferred,
     /// The service account of dcp's own pod.
     InCluster,
     /// A file with a token, which is read again when it has changed.
@@ -40,6 +42,9 @@ pub async fn connect(credentials: &Credentials) -> Result<Client> {
         Credentials::Context(name) => {
             Error::Invalid(format!("the context `{name}` of the kubeconfig is not usable: {error}"))
         }
+        Credentials::Inferred => Error::Invalid(format!(
+            "there is no usable kubeconfig, and dcp does not run in a cluster: {error}"
+        )),
         Credentials::InCluster => Error::Invalid(format!("dcp does not run in a cluster: {error}")),
         Credentials::Server { url, .. } => {
             Error::Invalid(format!("the API server `{url}` is not usable: {error}"))
@@ -57,6 +62,7 @@ pub async fn connect(credentials: &Credentials) -> Result<Client> {
             let file = Kubeconfig::read().map_err(|error| invalid(&error))?;
             of_context(file, Some(name)).await.map_err(|error| invalid(&error))?
         }
+        Credentials::Inferred => Config::infer().await.map_err(|error| invalid(&error))?,
         Credentials::InCluster => Config::incluster().map_err(|error| invalid(&error))?,
         Credentials::Server { url, token_file, certificate_authority } => {
             let url = url.parse().map_err(|error: http::uri::InvalidUri| invalid(&error))?;

@@ -14,11 +14,12 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
 
-use super::{Settings, labels, secrets};
+use super::{ConnectFrom, Settings, labels, secrets};
 use crate::application::LOG4J;
 use crate::error::{Error, Result};
 use crate::{Addresses, Name, SparkApplication, log4j};
 use connect::Connect;
+pub(super) use connect::is_pool_driver;
 
 /// Folder of Spark's settings in the container of the driver.
 const CONF_FOLDER: &str = "/opt/dcp/conf";

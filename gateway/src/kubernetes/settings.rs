@@ -31,8 +31,16 @@ pub struct Settings {
     pub operator: Option<Operator>,
     /// The key for drivers of Spark Connect pools. Without it, they are rejected.
     pub connect_key: Option<ConnectKey>,
-    /// The namespace of the proxies that may reach these drivers. Without it, they may be in any namespace.
-    pub connect_namespace: Option<String>,
+    pub connect_from: ConnectFrom,
+}
+
+/// The proxies that may reach drivers of Spark Connect pools.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectFrom {
+    /// The namespace of proxies in the cluster. Without it, they may be in any namespace.
+    pub namespace: Option<String>,
+    /// The IP addresses of proxies outside the cluster.
+    pub cidrs: Vec<String>,
 }
 
 /// The queue of a cluster.
@@ -120,7 +128,7 @@ impl Settings {
             allow: Allow::default(),
             operator: None,
             connect_key: None,
-            connect_namespace: None,
+            connect_from: ConnectFrom::default(),
         }
     }
 }

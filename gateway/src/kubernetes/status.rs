@@ -6,6 +6,7 @@
 mod submitted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use jiff::Timestamp;
 
@@ -205,11 +206,19 @@ pub(super) fn assess(record: &Record, pods: &Pods, now: Timestamp) -> (Status, V
     let all = &record.content.addresses;
     let is_up = status.phase == Phase::Running && status.obstacle.is_none();
     let addresses = if is_up {
-        all.clone()
+        Addresses { connect: connect_address(record, pods), ..all.clone() }
     } else {
         Addresses { event_log: all.event_log.clone(), ..Addresses::default() }
     };
     (Status { addresses, ..status }, actions)
+}
+
+/// Returns the address at which a driver serves Spark Connect, with the IP address of its pod, so that clients need no name service.
+/// The address lasts as long as the driver: the pod of a driver never starts a second time.
+fn connect_address(record: &Record, pods: &Pods) -> Option<String> {
+    let (_, port) = record.content.addresses.connect.as_ref()?.rsplit_once(':')?;
+    let host: IpAddr = pods.driver(record.content.driver.as_ref()?)?.address.as_ref()?.parse().ok()?;
+    Some(SocketAddr::new(host, port.parse().ok()?).to_string())
 }
 
 fn assess_pods(record: &Record, pods: &Pods, now: Timestamp) -> (Status, Vec<Action>) {

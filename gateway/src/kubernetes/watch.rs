@@ -29,7 +29,7 @@ use crate::event_task::{self, Sender};
 use crate::{Change, Name, Phase, Status, WatchEvent};
 
 /// Maximum time of one watch call, in seconds. A connection that was silently cut is noticed after it.
-const WATCH_SECONDS: u32 = 25;
+pub(super) const WATCH_SECONDS: u32 = 25;
 /// Maximum number of applications that are read anew at the same time.
 const MAX_READS: usize = 16;
 /// Wait before an application is read anew whose operator has not completed the driver.

@@ -1,5 +1,6 @@
 //! Texts of the file of clusters: namespaces, paths, URLs.
 
+use core::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::diag::{Code, list, nearest};
@@ -24,6 +25,8 @@ text_types! {
     /// The name of a queue, in which `{domain}` is replaced by the name of the domain: letters, digits, `-`, `_` and
     /// `.`, at most 63.
     QueueTemplate: "queue-template", check_queue, ["{domain}", "root.spark.{domain}"];
+    /// A range of IP addresses.
+    Cidr: "cidr", check_cidr, ["192.0.2.0/24", "2001:db8::/32"];
 }
 
 /// The only placeholder of a [`NamespaceTemplate`].
@@ -59,6 +62,29 @@ impl FilePath {
 
 fn reject(code: Code, message: String, help: impl Into<String>) -> Result<(), FormatError> {
     Err(FormatError::new(code, message).help(help))
+}
+
+fn check_cidr(text: &str) -> Result<(), FormatError> {
+    let parts = text.split_once('/').and_then(|(address, prefix)| {
+        let is_number =
+            prefix == "0" || (prefix.bytes().all(|b| b.is_ascii_digit()) && !prefix.starts_with('0'));
+        Some((address.parse::<IpAddr>().ok()?, prefix.parse::<u32>().ok().filter(|_| is_number)?))
+    });
+    let help = "write the first address of the range and the length of its prefix, as in `192.0.2.0/24`";
+    // The bits after the prefix.
+    let rest = match parts {
+        Some((IpAddr::V4(address), length @ ..=32)) => {
+            u128::from(address.to_bits().checked_shl(length).unwrap_or_default())
+        }
+        Some((IpAddr::V6(address), length @ ..=128)) => {
+            address.to_bits().checked_shl(length).unwrap_or_default()
+        }
+        _ => return reject(Code::MALFORMED, format!("`{text}` is no range of IP addresses"), help),
+    };
+    match rest {
+        0 => Ok(()),
+        _ => reject(Code::MALFORMED, format!("`{text}` is no first address of a range"), help),
+    }
 }
 
 fn check_namespace(text: &str) -> Result<(), FormatError> {
@@ -260,6 +286,21 @@ mod tests {
             "queue-template",
             &["{domain}", "root.spark.{domain}", "Main_1"],
             &["", "{team}", "a b", "-{domain}", "{domain}{domain}", "root.spark-of-{domain}"],
+        ),
+        (
+            "cidr",
+            &["192.0.2.0/24", "192.0.2.7/32", "0.0.0.0/0", "10.0.0.0/8", "2001:db8::/32", "::/0", "::1/128"],
+            &[
+                "",
+                "192.0.2.0",
+                "10.0.0.0/",
+                "10.0.0.0/33",
+                "10.0.0.7/24",
+                "10.0.0.0/08",
+                "10.0.0.0/+8",
+                "::/129",
+                "::1/64",
+            ],
         ),
     ];
 

@@ -149,6 +149,9 @@ codes! {
     DUPLICATE_LIMIT = 90, Error, "Two entries of limits for the same domain";
     EMPTY_LIMIT = 91, Error, "An entry of limits without a limit";
 
+    // Drivers on clusters.
+    SHARED_NAMESPACE = 92, Error, "Two entries with the same pods";
+
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";
     UNDECLARED_INPUT = 101, Warning, "The SQL reads what the manifest does not declare";

@@ -1,10 +1,13 @@
 //! Jobs of a project on a real cluster, with real Spark: manifest, apply, run, remedy, logs.
 
 mod bucket;
+mod discovery;
 mod gateway;
 mod gateways;
 mod jobs;
 mod kills;
+mod pools;
+mod pyspark;
 mod secrets;
 mod streams;
 
@@ -103,17 +106,20 @@ impl Project {
         Self { sandbox, options: Vec::new(), environment: Vec::new(), up: None, namespace, cluster }
     }
 
-    fn start_up(&mut self) {
+    /// Starts `dcp up`, and returns the address at which it listens: that of `--listen`, if the options have it.
+    fn start_up(&mut self) -> String {
         let mut up = self.sandbox.command(&DCP);
         up.envs(self.environment.iter().cloned());
         up.args(["up", "--clusters", "clusters.yaml"]).args(&self.options);
         up.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut up = up.spawn().expect("the program can be run");
         let out = up.stdout.take().expect("it is piped");
-        let listens =
-            BufReader::new(out).lines().map_while(Result::ok).any(|line| line.contains("listens at"));
-        assert!(listens, "`dcp up` starts");
+        let is_tcp = self.options.iter().any(|option| option == "--listen");
+        let listens = if is_tcp { "listens at http" } else { "listens at" };
+        let line = BufReader::new(out).lines().map_while(Result::ok).find(|line| line.contains(listens));
         self.up = Some(up);
+        let line = line.expect("`dcp up` starts");
+        line.rsplit(' ').next().expect("a line has an end").to_owned()
     }
 
     /// Kills `dcp up`, and starts it again.

@@ -2,14 +2,15 @@
 //! lets only proxies of dcp reach its port.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 
 use super::conf::Conf;
-use super::{CONNECT_PORT, Settings, labels, metadata};
+use super::{CONNECT_PORT, ConnectFrom, Settings, labels, metadata};
 use crate::connect::{self, BINDING_PORT, SETTINGS, TOKEN_VARIABLE};
 use crate::error::{Error, Result};
 use crate::secrets::SecretValue;
@@ -40,7 +41,7 @@ pub(super) fn of(
             settings.name
         )));
     }
-    let policy = policy(name, settings.connect_namespace.as_deref())?;
+    let policy = policy(name, &settings.connect_from)?;
     Ok(Some(Connect { name: name.clone(), token, policy }))
 }
 
@@ -71,21 +72,35 @@ impl Connect {
     }
 }
 
-fn object_name(name: &Name) -> String {
+fn object_name(name: impl Display) -> String {
     format!("{name}-connect")
+}
+
+/// Returns true if a pod is the driver of a pool: its token is that of its application.
+pub(in crate::kubernetes) fn is_pool_driver(pod: &Pod) -> bool {
+    let application = pod.metadata.labels.as_ref().and_then(|labels| labels.get(labels::APPLICATION));
+    let Some(application) = application else { return false };
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let variables = containers.flat_map(|container| container.env.iter().flatten());
+    let mut tokens = variables.filter(|variable| variable.name == TOKEN_VARIABLE);
+    tokens.any(|token| {
+        let secret = token.value_from.as_ref().and_then(|from| from.secret_key_ref.as_ref());
+        secret.is_some_and(|secret| secret.name == object_name(application))
+    })
 }
 
 /// Returns the policy of a driver's pod. It selects the pod, so that ports without a rule are closed: the port of Spark
 /// Connect is open for proxies, and all other ports are open as they are without a policy.
-fn policy(name: &Name, namespace: Option<&str>) -> Result<NetworkPolicy> {
-    let namespaces = match namespace {
+fn policy(name: &Name, from: &ConnectFrom) -> Result<NetworkPolicy> {
+    let namespaces = match &from.namespace {
         Some(namespace) => json!({"matchLabels": {labels::NAMESPACE_NAME: namespace}}),
         None => json!({}),
     };
-    let proxies = json!({
+    let mut proxies = vec![json!({
         "namespaceSelector": namespaces,
         "podSelector": {"matchLabels": {labels::COMPONENT: labels::PROXY}},
-    });
+    })];
+    proxies.extend(from.cidrs.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})));
     let range =
         |protocol: &str, first: u16, last: u16| json!({"protocol": protocol, "port": first, "endPort": last});
     let others = [
@@ -98,7 +113,7 @@ fn policy(name: &Name, namespace: Option<&str>) -> Result<NetworkPolicy> {
         "podSelector": {"matchLabels": {labels::APPLICATION: name.as_str(), labels::ROLE: "driver"}},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"from": [proxies], "ports": [{"protocol": "TCP", "port": CONNECT_PORT}]},
+            {"from": proxies, "ports": [{"protocol": "TCP", "port": CONNECT_PORT}]},
             {"ports": others},
         ],
     });

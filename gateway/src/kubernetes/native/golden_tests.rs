@@ -61,15 +61,19 @@ fn a_driver_of_a_pool_has_a_token_and_a_network_policy() {
     let connect = Some("dcp-a1-1-driver-svc.sales.svc:15002".to_owned());
     assert_eq!(all.addresses.connect, connect);
     assert!(!format!("{all:?}").contains(token.expose()), "debugging output has the token");
+    assert!(is_pool_driver(&all.driver));
     let Owned { config, service, .. } = all.owned_by("uid");
     let others = json!([all.driver, config, service]).to_string();
     assert!(!others.contains(token.expose()), "only the secret has the token");
 
-    settings.connect_namespace = Some("dcp".to_owned());
+    settings.connect_from =
+        ConnectFrom { namespace: Some("dcp".to_owned()), cidrs: vec!["192.0.2.0/24".to_owned()] };
     let all = objects(&application, &settings).expect("the application is valid").owned_by("uid");
     let policy = json!(all.connect.expect("it is the driver of a pool").1);
     let namespaces = json!({"matchLabels": {"kubernetes.io/metadata.name": "dcp"}});
-    assert_eq!(policy["spec"]["ingress"][0]["from"][0]["namespaceSelector"], namespaces);
+    let from = &policy["spec"]["ingress"][0]["from"];
+    assert_eq!(from[0]["namespaceSelector"], namespaces);
+    assert_eq!(from[1], json!({"ipBlock": {"cidr": "192.0.2.0/24"}}));
 
     settings.conf.insert("spark.connect.authenticate.token".to_owned(), "canary".to_owned());
     let error = objects(&application, &settings).expect_err("dcp sets the token").to_string();

@@ -79,3 +79,19 @@ fn a_driver_that_ends_well_while_it_is_evicted_is_reported_as_evicted() {
     assert_eq!((end.succeeded, end.exit_code, end.reason), (true, Some(0), Reason::Evicted));
     assert!(end.is_of_node() && end.evidence[0].text.contains("node drain"), "{end:?}");
 }
+
+#[test]
+fn the_address_of_spark_connect_is_that_of_the_pod() {
+    let mut record = record(false);
+    record.content.addresses.connect = Some("a-1-driver-svc.sales.svc:15002".to_owned());
+    let address = |ip: Option<&str>| {
+        let mut status = running();
+        status["podIP"] = json!(ip);
+        let mut pods = Pods::default();
+        pods.insert(pod("driver", "driver", &status));
+        assess(&record, &pods, Timestamp::UNIX_EPOCH).0.addresses.connect
+    };
+    assert_eq!(address(Some("10.0.0.7")).as_deref(), Some("10.0.0.7:15002"));
+    assert_eq!(address(Some("fd00::7")).as_deref(), Some("[fd00::7]:15002"));
+    assert_eq!(address(None), None);
+}

@@ -5,36 +5,20 @@ use std::time::Duration;
 use dcp_gateway::application::CONNECT;
 use dcp_gateway::kubernetes::{Kubernetes, Settings};
 use dcp_gateway::{Compute as _, ConnectKey, Phase, SparkApplication};
-use dcp_tests::cluster::{SPARK_IMAGE, TestCluster, objects_as_text, parsed, settings};
-use dcp_tests::connect::probe;
+use dcp_tests::cluster::{TestCluster, objects_as_text, settings};
+use dcp_tests::connect::{probe, server};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
-use serde_json::json;
 use tonic::Code;
 
-use super::{LONG_TIMEOUT, name, unique, wait_for_end, wait_until, wait_until_gone};
+use super::{LONG_TIMEOUT, name, set, unique, wait_for_end, wait_until, wait_until_gone};
 
 /// Returns the driver of a pool with one executor.
 fn driver(name: &str) -> SparkApplication {
-    let conf = json!({
-        CONNECT: "true",
-        "spark.kubernetes.container.image": SPARK_IMAGE,
-        "spark.kubernetes.container.image.pullPolicy": "Never",
-        "spark.kubernetes.driver.request.cores": "50m",
-        "spark.kubernetes.executor.request.cores": "50m",
-        "spark.driver.memory": "512m",
-        "spark.executor.memory": "512m",
-        "spark.executor.instances": "1",
-    });
-    parsed(json!({
-        "metadata": {"name": name, "namespace": "sales"},
-        "spec": {
-            "runtimeVersions": {"sparkVersion": "4.1.1"},
-            "mainClass": "org.apache.spark.sql.connect.service.SparkConnectServer",
-            "sparkConf": conf,
-        },
-    }))
+    let mut driver = server(name);
+    set(&mut driver, CONNECT, "true");
+    driver
 }
 
 /// Waits until a server responds, and returns its response.
@@ -77,12 +61,9 @@ async fn a_driver_of_a_pool_serves_only_calls_with_its_token_and_leaves_nothing(
     backend.create(&of).await.expect("the application is created");
     backend.create(&of).await.expect("a repeated call finds the objects");
     let status = wait_until(&backend, &name, |status| status.phase == Phase::Running).await;
-    assert_eq!(status.addresses.connect, Some(format!("{name}-driver-svc.{test}.svc:15002")));
-
-    // The machine of the tests is the node, and has no name service of the cluster.
+    // The machine of the tests is the node, and reaches the pods.
+    let address = status.addresses.connect.expect("a running driver has an address");
     let pods: Api<Pod> = Api::namespaced(client.clone(), &test);
-    let pod = pods.get(&format!("{name}-driver")).await.expect("the driver exists");
-    let address = format!("{}:15002", pod.status.and_then(|it| it.pod_ip).expect("it runs"));
     calls_need_a_token(&address, token.expose()).await;
     wait_until_executor_runs(&pods).await;
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &test);

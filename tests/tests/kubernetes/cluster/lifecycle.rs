@@ -7,7 +7,7 @@ use dcp_gateway::{Change, Compute as _, Cursor, Error, Name, Phase, Reason, Stat
 use dcp_tests::cluster::{TestCluster, pod_names};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::Api;
 
 use super::{LONG_TIMEOUT, application, name, set, unique, wait_for_end, wait_until, wait_until_running};
@@ -178,8 +178,12 @@ async fn a_running_driver_has_the_address_of_its_web_interface() {
     let status = wait_until(&backend, &name, |status| status.phase == Phase::Running).await;
     let host = format!("{name}-driver-svc.{test}.svc");
     assert_eq!(status.addresses.ui, Some(format!("http://{host}:4040")));
-    assert_eq!(status.addresses.connect, Some(format!("{host}:15002")));
-    let services: Api<Service> = Api::namespaced(cluster.client().await, &test);
+    let client = cluster.client().await;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &test);
+    let pod = pods.get(&format!("{name}-driver")).await.expect("the driver exists");
+    let ip = pod.status.and_then(|it| it.pod_ip).expect("it runs");
+    assert_eq!(status.addresses.connect, Some(format!("{ip}:15002")));
+    let services: Api<Service> = Api::namespaced(client, &test);
     let service = services.get(&format!("{name}-driver-svc")).await.expect("the service exists");
     assert_eq!(service.spec.and_then(|spec| spec.cluster_ip).as_deref(), Some("None"));
     backend.delete(&name, Duration::from_secs(1)).await.expect("it can be stopped");

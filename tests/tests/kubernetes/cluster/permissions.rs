@@ -1,22 +1,26 @@
 //! The permissions of dcp and of drivers: those in the manifest that `dcp doctor` prints, and no others.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use dcp_gateway::application::CONNECT;
 use dcp_gateway::kubernetes::doctor::{Domains, Finding, Report, State};
-use dcp_gateway::kubernetes::{Credentials, Kubernetes, Namespaces, Settings, connect};
+use dcp_gateway::kubernetes::{
+    Credentials, Kubernetes, Namespaces, ServerEvent, Settings, connect, connect_servers,
+};
 use dcp_gateway::{Compute as _, ConnectKey, Cursor, Phase};
 use dcp_tests::cluster::{TestCluster, parsed, pod_names, settings};
+use futures_util::StreamExt as _;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::{application, name, set, unique, wait_for_end, wait_until};
+use super::{LONG_TIMEOUT, application, name, set, unique, wait_for_end, wait_until};
 
 /// Returns the settings of a cluster whose records and domains have namespaces of this test.
 fn prepared(test: &str) -> Settings {
@@ -26,17 +30,17 @@ fn prepared(test: &str) -> Settings {
     settings
 }
 
-async fn backend(cluster: &TestCluster, settings: &Settings, token: Option<PathBuf>) -> Kubernetes {
-    let credentials = match token {
-        None => dcp_tests::cluster::kubeconfig(cluster.kubeconfig()),
-        Some(token_file) => Credentials::Server {
-            url: server(cluster),
-            token_file,
-            certificate_authority: Some(cluster.folder().join("keys/ca.crt")),
-        },
-    };
-    let client = connect(&credentials).await.expect("the credentials are usable");
-    Kubernetes::new(client, settings.clone(), jiff::Timestamp::now)
+/// Connects with the token of a service account, which is written into a folder.
+async fn client_of(cluster: &TestCluster, namespace: &str, account: &str, folder: &Path) -> Client {
+    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client().await, namespace);
+    let request: TokenRequest = parsed(json!({"metadata": {}, "spec": {"audiences": []}}));
+    let issued = accounts.create_token_request(account, &PostParams::default(), &request).await;
+    let token = issued.expect("the account exists").status.expect("a token is issued").token;
+    let token_file = folder.join("token");
+    std::fs::write(&token_file, token).expect("the folder is writable");
+    let certificate_authority = Some(cluster.folder().join("keys/ca.crt"));
+    let credentials = Credentials::Server { url: server(cluster), token_file, certificate_authority };
+    connect(&credentials).await.expect("the credentials are usable")
 }
 
 fn domains() -> Domains {
@@ -81,13 +85,8 @@ async fn granted(cluster: &TestCluster, test: &str, settings: &Settings) -> (Kub
     let offline = Kubernetes::new(client, settings.clone(), jiff::Timestamp::now);
     let administrator = cluster.client().await;
     apply(&administrator, &offline.preparation(&domains()).await).await;
-    let accounts: Api<ServiceAccount> = Api::namespaced(administrator, &format!("{test}-records"));
-    let request: TokenRequest = parsed(json!({"metadata": {}, "spec": {"audiences": []}}));
-    let issued = accounts.create_token_request("dcp", &PostParams::default(), &request).await;
-    let token = issued.expect("the account exists").status.expect("a token is issued").token;
-    let path = folder.path().join("token");
-    std::fs::write(&path, token).expect("the folder is writable");
-    (backend(cluster, settings, Some(path)).await, folder)
+    let client = client_of(cluster, &format!("{test}-records"), "dcp", folder.path()).await;
+    (Kubernetes::new(client, settings.clone(), jiff::Timestamp::now), folder)
 }
 
 #[tokio::test]
@@ -133,7 +132,7 @@ async fn doctor_reports_what_a_cluster_lacks_and_changes_nothing() {
     let cluster = TestCluster::exclusive().await;
     let test = unique("doctor");
     let settings = prepared(&test);
-    let administrator = backend(&cluster, &settings, None).await;
+    let administrator = Kubernetes::new(cluster.client().await, settings.clone(), jiff::Timestamp::now);
     let found = administrator.doctor(&domains()).await;
     let namespaces = ["records", "sales"].map(|it| format!("`{test}-{it}` does not exist"));
     let failed = states(&found, State::Failed);
@@ -171,4 +170,40 @@ async fn doctor_reports_what_a_cluster_lacks_and_changes_nothing() {
     let absent = format!("the service account `spark` in `{namespace}` does not exist");
     assert_eq!(states(&found, State::Failed), [("drivers", absent.as_str())]);
     assert_eq!(pod_names(&cluster.client().await, &namespace).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_proxy_needs_to_list_and_watch_pods_only() {
+    let cluster = TestCluster::shared().await;
+    let namespace = unique("permissions-proxy");
+    cluster.backend(&namespace).await;
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    // Every namespace has this account, which has no rights.
+    let account = "default";
+    let client = client_of(&cluster, &namespace, account, folder.path()).await;
+    let first = async || connect_servers(client.clone(), &namespace, &BTreeMap::new()).next().await;
+    let denied = first().await.expect("it ends with an error").expect_err("it has no rights").to_string();
+    assert!(
+        denied.contains(&format!("the pods of the namespace `{namespace}` can't be watched")),
+        "{denied}"
+    );
+    assert!(denied.ends_with("give the account the verbs `list` and `watch` of `pods` there"), "{denied}");
+    let administrator = cluster.client().await;
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
+    let roles: Api<Role> = Api::namespaced(administrator.clone(), &namespace);
+    let role = parsed(json!({"metadata": {"name": "proxy"}, "rules": rules}));
+    roles.create(&PostParams::default(), &role).await.expect("the role is valid");
+    let bindings: Api<RoleBinding> = Api::namespaced(administrator, &namespace);
+    let binding = parsed(json!({
+        "metadata": {"name": "proxy"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "proxy"},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }));
+    bindings.create(&PostParams::default(), &binding).await.expect("the binding is valid");
+    let listed = async {
+        while first().await != Some(Ok(ServerEvent::Listed)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LONG_TIMEOUT, listed).await.expect("the rights are enough");
 }
