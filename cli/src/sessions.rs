@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dcp_connect::client::{Session, Wanted};
 use dcp_connect::remote::SERVICE;
-use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options};
+use dcp_server::client::{CallError, Client, Options};
 use dcp_workspace::project::Workspace;
 use tonic::{Code, Status};
 
@@ -34,7 +34,7 @@ impl Sessions {
     }
 
     /// Returns a new session. The first statement begins it.
-    pub(crate) async fn session(&self) -> Result<Session<AuthenticatedChannel>, Failure> {
+    pub(crate) async fn session(&self) -> Result<Session, Failure> {
         self.client.renew().await.map_err(|error| failed(&error))?;
         Session::new(self.client.channel(), &self.wanted).map_err(Failure::usage)
     }

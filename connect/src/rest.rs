@@ -249,7 +249,7 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     }
 }
 
-async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result<Response, ServiceError> {
+async fn execute(session: &Session, sql: &str, rows: u64) -> Result<Response, ServiceError> {
     let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
     let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| statement_failed(&status))?;
     let (mut parts, mut bytes) = (Vec::new(), 0);
@@ -286,7 +286,7 @@ fn rowset(batches: &[bytes::Bytes], max_rows: u64) -> Result<Rowset, String> {
 }
 
 /// A session that ends when it is dropped.
-struct Released(Session<CallerProxy>);
+struct Released(Session);
 
 impl Drop for Released {
     fn drop(&mut self) {

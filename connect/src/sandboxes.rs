@@ -254,12 +254,13 @@ impl Sandboxes<'_> {
         self.find(&stored.key.domain, &stored.key.name).await
     }
 
-    fn session(&self, stored: &StoredSandbox) -> Result<Session<CallerProxy>, ServiceError> {
+    fn session(&self, stored: &StoredSandbox) -> Result<Session, ServiceError> {
         let (domain, pool, engine) = (stored.key.domain.clone(), stored.pool.clone(), stored.engine.clone());
         let wanted = Wanted { domain: Some(domain), pool, engine };
         let proxy = CallerProxy::new(self.proxy.clone(), self.caller.clone());
-        let session = Session::with_id(proxy, &wanted, stored.session.clone());
-        session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))
+        let session = Session::new(proxy, &wanted);
+        let session = session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))?;
+        Ok(session.with_id(stored.session.clone()))
     }
 
     /// Returns a sandbox of the caller; without a domain, the only one of this name.
@@ -305,7 +306,7 @@ fn check(new: &NewSandbox) -> Result<(), ServiceError> {
     Ok(())
 }
 
-async fn run<T: crate::client::Service>(session: &Session<T>, statement: &str) -> Result<(), Status> {
+async fn run(session: &Session, statement: &str) -> Result<(), Status> {
     let mut batches = session.execute(statement, None).await?;
     while batches.next().await?.is_some() {}
     Ok(())

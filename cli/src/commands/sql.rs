@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use dcp_compiler::sql;
 use dcp_connect::client::Session;
 use dcp_connect::is_lost;
-use dcp_server::client::AuthenticatedChannel;
 use dcp_workspace::files;
 
 use crate::args::{RowFormat, SqlArgs};
@@ -100,7 +99,7 @@ enum Outcome {
 /// Runs statements one after the other in a session.
 struct StatementRunner {
     place: Place,
-    session: Session<AuthenticatedChannel>,
+    session: Session,
     format: RowFormat,
     limit: Option<u32>,
 }

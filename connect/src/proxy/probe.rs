@@ -70,7 +70,7 @@ impl Inner {
     }
 }
 
-async fn warm_up<T: crate::client::Service>(session: &Session<T>) -> Result<(), Status> {
+async fn warm_up(session: &Session) -> Result<(), Status> {
     let mut batches = session.execute(WARM_UP, None).await?;
     while batches.next().await?.is_some() {}
     Ok(())
