@@ -59,12 +59,11 @@ pub(super) fn run_input(
     let script = script(args)?;
     super::serve::block_on(async {
         let place = open(console).await?;
-        let mut interrupts = Interrupts::new()?;
         let session = place.session().await?;
-        let mut runner = StatementRunner { place, session, format, limit: args.limit };
+        let mut runner = StatementRunner { place, session, has_begun: false, format, limit: args.limit };
         let done = match script {
-            Some(script) => runner.run_script(&script, &mut interrupts, console).await,
-            None => prompt::run(&mut runner, &mut interrupts, console).await,
+            Some(script) => runner.run_script(&script, &mut Interrupts::new()?, console).await,
+            None => prompt::run(&mut runner, console).await,
         };
         runner.release().await;
         done
@@ -100,6 +99,8 @@ enum Outcome {
 struct StatementRunner {
     place: Place,
     session: Session,
+    /// Whether a statement has begun the session.
+    has_begun: bool,
     format: RowFormat,
     limit: Option<u32>,
 }
@@ -131,12 +132,13 @@ impl StatementRunner {
 
     /// Runs a statement, and writes its rows.
     async fn run(
-        &self,
+        &mut self,
         statement: &str,
         interrupts: &mut Interrupts,
         console: &mut Console,
     ) -> Result<Outcome, Failure> {
         self.place.renew_token().await?;
+        self.has_begun = true;
         let started = Instant::now();
         let mut interrupted = std::pin::pin!(interrupts.next());
         let waiting = progress::Waiting::new(console, "waiting for a driver", WAITING_DELAY);
@@ -189,7 +191,7 @@ impl StatementRunner {
     }
 
     async fn release(&self) {
-        if !self.place.ends_with_the_command() {
+        if !self.has_begun || !self.place.ends_with_the_command() {
             return;
         }
         // If this fails, the session ends with its idle timeout.
