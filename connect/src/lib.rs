@@ -5,6 +5,7 @@
 
 pub mod client;
 mod directory;
+mod ending;
 pub mod expiry;
 mod failure;
 mod overview;
@@ -20,4 +21,4 @@ pub mod store;
 mod wire;
 
 pub use failure::is_lost;
-pub use overview::{DriverCounts, PoolStatus, SessionStatus};
+pub use overview::{DriverCounts, Failure, PoolState, PoolStatus, SessionStatus, pool_statuses};

@@ -34,7 +34,7 @@ use crate::client::Wanted;
 use crate::directory::Directory;
 use crate::failure::{Handle, invalid_handle};
 use crate::route;
-use crate::session::PoolKey;
+use crate::session::{PoolKey, SessionKey};
 use crate::store::Store;
 use crate::wire::frame::{self, Frames};
 use crate::wire::request;
@@ -129,6 +129,12 @@ impl Proxy {
         let of = (wanted.domain.as_deref().unwrap_or_default(), user, "");
         let found = route::route(&asked(wanted), of, snapshot.pools.iter(), snapshot.drivers.values());
         found.is_some_and(|found| !found.drivers.is_empty())
+    }
+
+    /// Records that a session has ended.
+    pub(crate) async fn end(&self, key: &SessionKey) -> dcp_database::Result<()> {
+        self.0.sessions.set_ended(key);
+        self.0.store.end(key, self.now()).await.map(|_| ())
     }
 
     /// Stores the use of sessions since the last time, as when the proxy ends.

@@ -155,6 +155,7 @@ mod tests {
             },
             seen: Timestamp::UNIX_EPOCH,
             state: DriverState::Open,
+            opened: None,
             owner: None,
             live,
             total: live,

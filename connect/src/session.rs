@@ -56,6 +56,30 @@ pub struct Pool {
     pub starts: bool,
 }
 
+/// The last failure of a pool whose drivers end before they serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolFailure {
+    pub pool: PoolKey,
+    /// The fingerprint of the drivers' job.
+    pub job: String,
+    /// The number of failures in a row.
+    pub attempts: u64,
+    pub at: Timestamp,
+    /// The name of the cause.
+    pub cause: String,
+    /// One sentence.
+    pub message: String,
+    /// The execution of the driver; none if the Runner rejected it.
+    pub execution: Option<String>,
+}
+
+impl PoolFailure {
+    /// Returns whether no driver of the pool has answered since.
+    pub(crate) fn is_current<'a>(&self, mut drivers: impl Iterator<Item = &'a StoredDriver>) -> bool {
+        !drivers.any(|it| it.driver.pool == self.pool && it.opened.is_some_and(|opened| opened > self.at))
+    }
+}
+
 /// A driver that serves Spark Connect, as its source reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Driver {
@@ -77,12 +101,20 @@ pub struct StoredDriver {
     /// The time at which its source reported it last.
     pub seen: Timestamp,
     pub state: DriverState,
+    /// The time at which it answered a proxy first.
+    pub opened: Option<Timestamp>,
     /// The user of a private driver, once it has one.
     pub owner: Option<String>,
     /// The number of sessions that have not ended.
     pub live: u64,
     /// The number of all sessions.
     pub total: u64,
+}
+
+impl StoredDriver {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state == DriverState::Gone
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

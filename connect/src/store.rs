@@ -5,6 +5,7 @@
 //! takes a session only by an update of its row that requires it to be open, so no session is bound to a driver that is drained or
 //! given up at the same time.
 
+mod failures;
 pub(crate) mod members;
 mod rows;
 pub(crate) mod sandboxes;
@@ -15,6 +16,7 @@ use dcp_database::{Database, Result, Schema, Transaction, signed};
 
 pub use dcp_database::Error;
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 
 use crate::session::{Driver, Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
 
@@ -105,7 +107,8 @@ impl Store {
     /// serves no other one.
     pub async fn report(&self, driver: &Driver, at: Timestamp) -> Result<()> {
         let query = "INSERT INTO connect_drivers (id, scope, domain, pool, address, engine, share, max_sessions, started_at, \
-            seen_at, state, owner, live, total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0) \
+            seen_at, state, owner, live, total, opened_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0, 0) \
             ON CONFLICT (id) DO UPDATE SET address = excluded.address, \
             share = CASE WHEN connect_drivers.owner = '' AND excluded.share = 'domain' THEN 'domain' \
             ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at";
@@ -117,9 +120,10 @@ impl Store {
     }
 
     /// Records that a driver that was starting answers.
-    pub async fn set_open(&self, id: &str) -> Result<()> {
-        let query = "UPDATE connect_drivers SET state = 'open' WHERE id = $1 AND state = 'starting'";
-        self.database.execute(sqlx::query(query).bind(id)).await.map(|_| ())
+    pub async fn set_open(&self, id: &str, at: Timestamp) -> Result<()> {
+        let query =
+            "UPDATE connect_drivers SET state = 'open', opened_at = $2 WHERE id = $1 AND state = 'starting'";
+        self.database.execute(sqlx::query(query).bind(id).bind(at.as_millisecond())).await.map(|_| ())
     }
 
     /// Has a driver take no new session. With `if_unused`, only if it has no session. Returns true if the driver takes none from
@@ -166,6 +170,20 @@ impl Store {
         let domain = self.database.get(row, 4)?;
         let key = SessionKey { domain, user: user.to_owned(), session: session.to_owned() };
         Ok(Some((key, rows::session(&self.database, row)?)))
+    }
+
+    /// Returns the sessions of an id that have not ended: those of different users and domains.
+    pub(crate) async fn sessions_of(&self, session: &str) -> Result<Vec<(SessionKey, StoredSession)>> {
+        let query = "SELECT driver, bound_at, used_at, ended_at, domain, user_name, session FROM connect_sessions \
+            WHERE session = $1 AND ended_at = 0 ORDER BY domain, user_name LIMIT 1000";
+        let rows = self.database.rows(sqlx::query(query).bind(session)).await?;
+        rows.iter().map(|row| self.keyed_session(row)).collect()
+    }
+
+    fn keyed_session(&self, row: &AnyRow) -> Result<(SessionKey, StoredSession)> {
+        let key = |at| self.database.get::<String>(row, at);
+        let key = SessionKey { domain: key(4)?, user: key(5)?, session: key(6)? };
+        Ok((key, rows::session(&self.database, row)?))
     }
 
     /// Binds a session that a driver has cloned from another one. The driver has it already, so it may exceed its maximum.
@@ -277,11 +295,20 @@ impl Store {
             ORDER BY domain, user_name, bound_at LIMIT 10000";
         let query = sqlx::query(query).bind(domain.unwrap_or_default()).bind(user.unwrap_or_default());
         let rows = self.database.rows(query).await?;
+        rows.iter().map(|row| self.keyed_session(row)).collect()
+    }
+
+    /// Returns the number of users with sessions, of each pool that has any.
+    pub(crate) async fn users(&self) -> Result<Vec<(PoolKey, u64)>> {
+        let query = "SELECT scope, connect_drivers.domain, pool, COUNT(DISTINCT user_name) \
+            FROM connect_sessions JOIN connect_drivers ON id = driver WHERE ended_at = 0 AND state <> 'gone' \
+            GROUP BY scope, connect_drivers.domain, pool";
+        let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter()
             .map(|row| {
-                let key = |at| self.database.get::<String>(row, at);
-                let key = SessionKey { domain: key(4)?, user: key(5)?, session: key(6)? };
-                Ok((key, rows::session(&self.database, row)?))
+                let text = |at| self.database.get::<String>(row, at);
+                let key = PoolKey { scope: text(0)?, domain: text(1)?, name: text(2)? };
+                Ok((key, self.database.number(row, 3)?))
             })
             .collect()
     }

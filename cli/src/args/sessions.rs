@@ -93,6 +93,7 @@ Examples:
   dcp pools
   dcp pools --sessions                           your sessions
   dcp pools --sessions --all --domain logistics  sessions of all users, for operators
+  dcp pools --end-session 0199…                  end a session with its queries
   dcp pools --output json";
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +104,12 @@ pub(crate) struct PoolsArgs {
     /// Show sessions of other users too; it needs the role `operator`
     #[arg(long, requires = "sessions")]
     pub(crate) all: bool,
+    /// End the session of this id, with its queries; it needs the role `operator`
+    #[arg(long, value_name = "ID", conflicts_with = "sessions")]
+    pub(crate) end_session: Option<String>,
+    /// User of the session to end, if several users have one of this id
+    #[arg(long, value_name = "NAME", requires = "end_session")]
+    pub(crate) user: Option<String>,
     /// Only this domain [default: all]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) domain: Option<String>,

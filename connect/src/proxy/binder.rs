@@ -14,7 +14,7 @@ use super::{Inner, ROLE, resource};
 use crate::directory::Snapshot;
 use crate::failure::{Handle, invalid_handle, retry_after, unavailable};
 use crate::route::{self, DOMAIN, Route, route};
-use crate::session::{Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
+use crate::session::{Pool, PoolFailure, PoolKey, SessionKey, StoredDriver, StoredSession};
 use crate::store::Bound;
 
 /// Time for which a call waits for a driver, before its client is asked to try again.
@@ -121,7 +121,8 @@ impl Inner {
                 return Err(retry_after(Code::ResourceExhausted, FULL_DELAY, message));
             }
             if timeout_at(deadline, directory.changed()).await.is_err() {
-                let message = format!("a driver for the domain `{}` is starting; try again", key.domain);
+                let failure = found.waits_for.as_ref().and_then(|pool| snapshot.failure(pool));
+                let message = failure.map_or_else(|| starting(&key.domain), failing);
                 return Err(retry_after(Code::Unavailable, COLD_DELAY, message));
             }
         }
@@ -187,6 +188,16 @@ impl Route {
         let best = self.drivers.first().and_then(|id| snapshot.drivers.get(id));
         best.map(|stored| &stored.driver.pool).or(self.waits_for.as_ref())
     }
+}
+
+fn starting(domain: &str) -> String {
+    format!("a driver for the domain `{domain}` is starting; try again")
+}
+
+fn failing(failure: &PoolFailure) -> String {
+    let PoolFailure { pool, attempts, message, execution, .. } = failure;
+    let logs = execution.as_ref().map(|id| format!("; see `dcp logs {id}`")).unwrap_or_default();
+    format!("drivers of the pool `{pool}` fail ({attempts} in a row): {message}{logs}; it is tried again")
 }
 
 fn no_pool(caller: &Caller) -> String {

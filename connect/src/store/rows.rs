@@ -8,7 +8,7 @@ use crate::session::{Driver, DriverState, Pool, PoolKey, SessionKey, Share, Stor
 
 /// The columns of a driver.
 pub(super) const DRIVER: &str = "id, scope, domain, pool, address, engine, share, max_sessions, started_at, seen_at, state, \
-    owner, live, total";
+    owner, live, total, opened_at";
 
 pub(super) fn pool(database: &Database, row: &AnyRow) -> Result<Pool> {
     let text = |at| database.get::<String>(row, at);
@@ -38,6 +38,7 @@ pub(super) fn driver(database: &Database, row: &AnyRow) -> Result<StoredDriver> 
         driver,
         seen: time(database, row, 9)?,
         state,
+        opened: Some(time(database, row, 14)?).filter(|at| *at != Timestamp::UNIX_EPOCH),
         owner: Some(text(11)?).filter(|owner| !owner.is_empty()),
         live: database.number(row, 12)?,
         total: database.number(row, 13)?,

@@ -25,6 +25,7 @@ macro_rules! contract {
     ($fixture:expr) => {
         dcp_tests::rules! {
             $fixture;
+            failure_of_a_pool_is_replaced_and_cleared,
             session_has_one_driver_if_several_proxies_bind_it,
             driver_takes_no_more_sessions_than_its_maximum,
             private_driver_has_one_user,
