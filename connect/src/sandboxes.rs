@@ -20,6 +20,7 @@ use crate::failure::is_lost;
 use crate::overview::{DOMAIN, failed};
 use crate::proxy::{CallerProxy, Proxy};
 use crate::rest::statement_failed;
+use crate::session::SessionKey;
 use crate::store::sandboxes::{SandboxKey, StoredSandbox};
 use crate::wire::request::random_uuid;
 
@@ -176,8 +177,15 @@ impl Sandboxes<'_> {
         }
         let schema = qualified(&stored);
         let statements = [format!("CREATE SCHEMA IF NOT EXISTS {schema}"), format!("USE {schema}")];
-        let (stored, is_new_session) = self.execute(stored, &statements).await?;
-        Ok(Opened { sandbox: stored.into(), is_new_session })
+        let key = SessionKey {
+            domain: stored.key.domain.clone(),
+            user: stored.key.user.clone(),
+            session: stored.session.clone(),
+        };
+        // An earlier attempt, which ended before a driver had started, may have given it a new session.
+        let is_unused = self.proxy.store().session(&key).await.map_err(|error| failed(&error))?.is_none();
+        let (stored, is_renewed) = self.execute(stored, &statements).await?;
+        Ok(Opened { sandbox: stored.into(), is_new_session: is_unused || is_renewed })
     }
 
     /// Drops the schema of a sandbox, ends its session, and deletes it. With `keep_schema`, only the sandbox is deleted.

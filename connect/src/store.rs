@@ -8,7 +8,7 @@
 mod failures;
 pub(crate) mod members;
 mod rows;
-pub(crate) mod sandboxes;
+pub mod sandboxes;
 
 use std::path::Path;
 

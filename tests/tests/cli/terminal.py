@@ -41,7 +41,7 @@ def main():
         if not more:
             break
         output += more
-        if typed and (at := output.find(typed[0][0].encode(), seen)) >= 0:
+        while typed and (at := output.find(typed[0][0].encode(), seen)) >= 0:
             seen = at + len(typed[0][0].encode())
             react(child, terminal, typed.pop(0)[1])
         if not typed and task["done"]:

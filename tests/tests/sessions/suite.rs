@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Fixture;
+pub(crate) use crate::sandboxes::*;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
