@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dcp_connect::proxy::DriverTokens;
-use dcp_connect::session::{Driver, DriverState, PoolKey, Share};
+use dcp_connect::session::{Driver, DriverState, PoolKey, Share, Size};
 use dcp_connect::store::Store;
 use dcp_gateway::ConnectKey;
 use dcp_gateway::secrets::SecretValue;
 use dcp_model::drivers as model;
 use dcp_model::drivers::DriverShare;
+use dcp_model::manifest::Memory;
 use jiff::Timestamp;
 
 use crate::failure::Failure;
@@ -136,7 +137,8 @@ impl DriversFile {
 }
 
 fn driver(id: String, name: &str, declared: &model::Driver) -> Driver {
-    let model::Driver { address, domain, pool, engine, share, max_sessions, token_file: _ } = declared;
+    let model::Driver { address, domain, pool, engine, cores, memory, share, max_sessions, token_file: _ } =
+        declared;
     let pool = pool.as_ref().map_or(name, |pool| pool.as_str()).to_owned();
     Driver {
         id,
@@ -147,6 +149,7 @@ fn driver(id: String, name: &str, declared: &model::Driver) -> Driver {
             DriverShare::Domain => Share::Domain,
             DriverShare::Private => Share::Private,
         },
+        size: Size { cores: cores.map(u64::from), memory: memory.map(Memory::bytes) },
         max_sessions: u64::from(*max_sessions),
         started: Timestamp::UNIX_EPOCH,
     }

@@ -74,7 +74,7 @@ impl SandboxClient {
     pub(crate) async fn session(&self, sandbox: &Sandbox) -> Result<Session, Failure> {
         self.renew().await?;
         let Sandbox { domain, pool, engine, .. } = sandbox.clone();
-        let wanted = Wanted { domain: Some(domain), pool, engine };
+        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
         let session = Session::new(self.sessions.channel(), &wanted).map_err(Failure::usage)?;
         Ok(session.with_id(sandbox.session_id.clone()))
     }

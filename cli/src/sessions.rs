@@ -9,7 +9,7 @@ use dcp_server::client::{CallError, Client, Options};
 use dcp_workspace::project::Workspace;
 use tonic::{Code, Status};
 
-use crate::args::{ConnectServer, DriverChoice};
+use crate::args::{ConnectServer, DriverChoice, DriverSize};
 use crate::failure::Failure;
 use crate::socket;
 
@@ -25,12 +25,17 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Connects to the proxy of a choice: its server, that of the target, or the project's `dcp up`.
-    pub(crate) async fn open(project: Option<&Path>, choice: &DriverChoice) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        project: Option<&Path>,
+        choice: &DriverChoice,
+        size: DriverSize,
+    ) -> Result<Self, Failure> {
         let options = options(project, &choice.server).await?;
         let options = Options { deadline: DEADLINE, ..options };
         let client = Client::new(options, SERVICE).map_err(|error| failed(&error))?;
         let DriverChoice { domain, pool, engine, server: _ } = choice.clone();
-        Ok(Self { client, wanted: Wanted { domain, pool, engine } })
+        let DriverSize { cores, memory } = size;
+        Ok(Self { client, wanted: Wanted { domain, pool, engine, cores, memory } })
     }
 
     /// Returns a new session. The first statement begins it.

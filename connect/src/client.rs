@@ -11,6 +11,7 @@ mod rows;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dcp_model::manifest::Memory;
 use http::uri::PathAndQuery;
 use tonic::body::Body;
 use tonic::client::Grpc;
@@ -21,7 +22,7 @@ use tonic_types::StatusExt as _;
 use tower::util::{BoxCloneSyncService, ServiceExt as _};
 use tower::{BoxError, Service};
 
-use crate::route::{DOMAIN, ENGINE, POOL};
+use crate::route::{CORES, DOMAIN, ENGINE, MEMORY, POOL};
 use crate::wire::request::random_uuid;
 use messages::{
     ConfigOperation, ConfigRequest, ConfigSet, Ignored, InterruptRequest, KeyValue, ReleaseSessionRequest,
@@ -46,6 +47,10 @@ pub struct Wanted {
     pub domain: Option<String>,
     pub pool: Option<String>,
     pub engine: Option<String>,
+    /// The minimum of cores.
+    pub cores: Option<u32>,
+    /// The minimum of memory.
+    pub memory: Option<Memory>,
 }
 
 /// A session. Each has temporary views and settings of its own.
@@ -68,7 +73,9 @@ impl Session {
         S::Future: Send,
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        let named = [(DOMAIN, &wanted.domain), (POOL, &wanted.pool), (ENGINE, &wanted.engine)];
+        let (cores, memory) = (wanted.cores.map(|it| it.to_string()), wanted.memory.map(|it| it.to_string()));
+        let Wanted { domain, pool, engine, .. } = wanted;
+        let named = [(DOMAIN, domain), (POOL, pool), (ENGINE, engine), (CORES, &cores), (MEMORY, &memory)];
         let mut headers = Vec::new();
         for (key, value) in named {
             let Some(value) = value else { continue };
@@ -83,6 +90,7 @@ impl Session {
     }
 
     /// Returns the session of another id, which may exist.
+    #[must_use]
     pub fn with_id(self, id: String) -> Self {
         Self { id, ..self }
     }

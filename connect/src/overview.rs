@@ -313,7 +313,7 @@ mod tests {
     use dcp_server::policy::{Area, Names, Policy, Rule};
 
     use super::*;
-    use crate::session::Share;
+    use crate::session::{Share, Size};
     use crate::store::Bound;
 
     fn key(scope: &str, domain: &str) -> PoolKey {
@@ -327,6 +327,7 @@ mod tests {
             address: "127.0.0.1:1".to_owned(),
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             max_sessions: 9,
             started: Timestamp::UNIX_EPOCH,
         };
@@ -353,6 +354,7 @@ mod tests {
             key: key("shop", domain),
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             starts: true,
         };
         store.set_pools(true, &["finance", "logistics"].map(pool)).await.unwrap();

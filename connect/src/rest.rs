@@ -275,7 +275,7 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     if query.sql.trim().is_empty() {
         return Err(ServiceError::invalid(Served::DOMAIN, "sql", "`sql` is empty; write one statement"));
     }
-    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine };
+    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine, ..Wanted::default() };
     let session = Session::new(CallerProxy::new(proxy, call.caller.clone()), &wanted);
     let session = session.map_err(|why| ServiceError::invalid(Served::DOMAIN, "pool", why))?;
     call.note(session.id());

@@ -264,7 +264,7 @@ impl Sandboxes<'_> {
 
     fn session(&self, stored: &StoredSandbox) -> Result<Session, ServiceError> {
         let (domain, pool, engine) = (stored.key.domain.clone(), stored.pool.clone(), stored.engine.clone());
-        let wanted = Wanted { domain: Some(domain), pool, engine };
+        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
         let proxy = CallerProxy::new(self.proxy.clone(), self.caller.clone());
         let session = Session::new(proxy, &wanted);
         let session = session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))?;

@@ -46,12 +46,21 @@ impl Share {
     }
 }
 
+/// The cores and the memory of a driver with its executors, as far as they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    pub cores: Option<u64>,
+    /// The heaps, in bytes.
+    pub memory: Option<u64>,
+}
+
 /// A pool of drivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     pub key: PoolKey,
     pub engine: String,
     pub share: Share,
+    pub size: Size,
     /// Whether drivers are started if sessions wait for one.
     pub starts: bool,
 }
@@ -90,6 +99,7 @@ pub struct Driver {
     pub address: String,
     pub engine: String,
     pub share: Share,
+    pub size: Size,
     pub max_sessions: u64,
     pub started: Timestamp,
 }

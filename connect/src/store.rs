@@ -18,7 +18,7 @@ pub use dcp_database::Error;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
-use crate::session::{Driver, Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
+use crate::session::{Driver, Pool, PoolKey, SessionKey, Size, StoredDriver, StoredSession};
 
 const SCHEMA: Schema = Schema { table: "connect_schema", migrations: &[include_str!("store/schema-1.sql")] };
 
@@ -68,7 +68,8 @@ impl Store {
 
     /// Returns all pools.
     pub async fn pools(&self) -> Result<Vec<Pool>> {
-        let query = "SELECT scope, domain, name, engine, share, starts FROM connect_pools ORDER BY scope, domain, name";
+        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory FROM connect_pools \
+            ORDER BY scope, domain, name";
         let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter().map(|row| rows::pool(&self.database, row)).collect()
     }
@@ -79,12 +80,12 @@ impl Store {
         let query = sqlx::query("DELETE FROM connect_pools WHERE starts = $1").bind(i64::from(starts));
         transaction.execute(query).await?;
         for pool in pools {
-            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts) \
-                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory) \
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
             let PoolKey { scope, domain, name } = &pool.key;
             let query = sqlx::query(query).bind(scope.as_str()).bind(domain.as_str()).bind(name.as_str());
             let query = query.bind(pool.engine.as_str()).bind(pool.share.name()).bind(i64::from(starts));
-            transaction.execute(query).await?;
+            transaction.execute(bind_size(query, pool.size)).await?;
         }
         transaction.commit().await
     }
@@ -107,16 +108,19 @@ impl Store {
     /// serves no other one.
     pub async fn report(&self, driver: &Driver, at: Timestamp) -> Result<()> {
         let query = "INSERT INTO connect_drivers (id, scope, domain, pool, address, engine, share, max_sessions, started_at, \
-            seen_at, state, owner, live, total, opened_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0, 0) \
+            seen_at, state, owner, live, total, opened_at, cores, memory) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0, 0, $11, $12) \
             ON CONFLICT (id) DO UPDATE SET address = excluded.address, \
             share = CASE WHEN connect_drivers.owner = '' AND excluded.share = 'domain' THEN 'domain' \
-            ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at";
-        let Driver { id, pool, address, engine, share, max_sessions, started } = driver;
+            ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at, \
+            cores = CASE WHEN connect_drivers.scope = '' THEN excluded.cores ELSE connect_drivers.cores END, \
+            memory = CASE WHEN connect_drivers.scope = '' THEN excluded.memory ELSE connect_drivers.memory END";
+        let Driver { id, pool, address, engine, share, size, max_sessions, started } = driver;
         let query = sqlx::query(query).bind(id.as_str()).bind(pool.scope.as_str()).bind(pool.domain.as_str());
         let query = query.bind(pool.name.as_str()).bind(address.as_str()).bind(engine.as_str());
         let query = query.bind(share.name()).bind(signed(*max_sessions)).bind(started.as_millisecond());
-        self.database.execute(query.bind(at.as_millisecond())).await.map(|_| ())
+        let query = bind_size(query.bind(at.as_millisecond()), *size);
+        self.database.execute(query).await.map(|_| ())
     }
 
     /// Records that a driver that was starting answers.
@@ -361,6 +365,11 @@ pub struct Demand {
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// Binds a size to two parameters.
+fn bind_size(query: Query<'_>, size: Size) -> Query<'_> {
+    query.bind(signed(size.cores.unwrap_or_default())).bind(signed(size.memory.unwrap_or_default()))
+}
 
 /// Binds a key to the first three parameters.
 fn bind_key<'q>(query: Query<'q>, key: &'q SessionKey) -> Query<'q> {

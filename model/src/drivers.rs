@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clusters::FilePath;
-use crate::manifest::{Domain, EngineVersion, Format, KubernetesName, Name};
+use crate::manifest::{Domain, EngineVersion, Format, KubernetesName, Memory, Name};
 
 pub use text::HostPort;
 
@@ -39,6 +39,13 @@ pub struct Driver {
     pub pool: Option<Name>,
     /// The version of Spark.
     pub engine: EngineVersion,
+    /// The number of cores of the server with its executors, for clients that ask for a minimum with `;dcp-cores=8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub cores: Option<u32>,
+    /// The memory of the server with its executors, for clients that ask for a minimum with `;dcp-memory=16g`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     #[serde(default)]
     pub share: DriverShare,
     /// Maximum number of sessions.

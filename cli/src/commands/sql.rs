@@ -39,9 +39,9 @@ pub(super) struct Input<'a> {
 }
 
 pub(super) fn run(args: &SqlArgs, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
-    let SqlArgs { sql, file, driver, output, limit } = args;
+    let SqlArgs { sql, file, driver, size, output, limit } = args;
     let input = Input { sql: sql.as_deref(), file: file.as_deref(), output: *output, limit: *limit };
-    run_input(&input, console, async |_| Ok(Place::Sessions(Sessions::open(project, driver).await?)))
+    run_input(&input, console, async |_| Ok(Place::Sessions(Sessions::open(project, driver, *size).await?)))
 }
 
 /// Runs the statements of a command in the session of a place.

@@ -221,6 +221,7 @@ impl Round<'_> {
             address,
             engine: declared.engine.clone(),
             share: declared.size.share,
+            size: declared.resources,
             max_sessions: declared.size.sessions_per_driver,
             started: attempt.running.unwrap_or(attempt.begun),
         };

@@ -24,7 +24,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use super::declared::DeclaredPool;
 use super::*;
-use crate::session::{DriverState, PoolKey, SessionKey, Share};
+use crate::session::{DriverState, PoolKey, SessionKey, Share, Size};
 use crate::store::Bound;
 
 const MAX: u64 = 4;
@@ -235,6 +235,7 @@ fn declared(share: Share, build: u64) -> DeclaredPools {
         job: dcp_model::primitive::Fingerprint::of(&build.to_string()).as_str().to_owned(),
         build,
         engine: "4.1".to_owned(),
+        resources: Size::default(),
         idle_timeout: SignedDuration::from_hours(1),
         size: size::Declared {
             share,

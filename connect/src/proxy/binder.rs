@@ -209,12 +209,11 @@ fn no_pool(caller: &Caller) -> String {
 }
 
 fn no_such_pool(asked: &route::Request, domain: &str) -> String {
-    let mut wanted = String::new();
-    for (what, name) in [("named", &asked.pool), ("of the engine", &asked.engine)] {
-        if let Some(name) = name {
-            wanted.extend([" ", what, " `", name, "`"]);
-        }
-    }
+    let named = [("named", &asked.pool), ("of the engine", &asked.engine)];
+    let named = named.into_iter().filter_map(|(what, name)| Some(format!(" {what} `{}`", name.as_ref()?)));
+    let cores = asked.size.cores.map(|cores| format!(" with at least {cores} cores"));
+    let memory = asked.size.memory.map(|memory| format!(" with at least {} MiB of memory", memory >> 20));
+    let wanted: String = named.chain(cores).chain(memory).collect();
     format!(
         "the domain `{domain}` has no pool{wanted} that you may use; the role `{}` is needed, and `dcp pools` lists the pools",
         ROLE.as_str()

@@ -5,6 +5,9 @@ CREATE TABLE connect_pools (
     name TEXT NOT NULL,
     engine TEXT NOT NULL,
     share TEXT NOT NULL,
+    -- The cores and the bytes of memory of a driver with its executors; 0 if not known.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     -- Whether drivers are started if sessions wait for one.
     starts BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, name)
@@ -20,6 +23,9 @@ CREATE TABLE connect_drivers (
     address TEXT NOT NULL,
     engine TEXT NOT NULL,
     share TEXT NOT NULL,
+    -- Those of the driver with its executors; 0 if not known.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     max_sessions BIGINT NOT NULL,
     started_at BIGINT NOT NULL,
     seen_at BIGINT NOT NULL,

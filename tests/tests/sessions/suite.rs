@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dcp_connect::session::{Driver, DriverState, PoolFailure, PoolKey, SessionKey, Share};
+use dcp_connect::session::{Driver, DriverState, PoolFailure, PoolKey, SessionKey, Share, Size};
 use dcp_connect::store::{Bound, Demand, Store};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,7 @@ async fn add_driver(store: &Store, id: &str, share: Share, max_sessions: u64) {
         address: "127.0.0.1:1".to_owned(),
         engine: "4.1".to_owned(),
         share,
+        size: Size::default(),
         max_sessions,
         started: NOW,
     };

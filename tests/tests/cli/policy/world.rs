@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use dcp_connect::session::{Driver, Pool, PoolKey, SessionKey, Share};
+use dcp_connect::session::{Driver, Pool, PoolKey, SessionKey, Share, Size};
 use dcp_connect::store::Store;
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::request::CanonicalJob;
@@ -123,6 +123,7 @@ impl World {
             key: PoolKey { scope: "shop".to_owned(), domain: (*domain).to_owned(), name: "small".to_owned() },
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             starts: true,
         };
         let pools: Vec<Pool> = DOMAINS.iter().map(pool).collect();
@@ -272,6 +273,7 @@ async fn add_session(store: &Store, domain: &str) -> Result<(), dcp_connect::sto
         address: "127.0.0.1:1".to_owned(),
         engine: "4.1".to_owned(),
         share: Share::Domain,
+        size: Size::default(),
         max_sessions: 1,
         started: Timestamp::now(),
     };
