@@ -8,14 +8,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use dcp_connect::discovery;
 use dcp_connect::proxy::DriverTokens;
-use dcp_connect::session::{Driver, DriverState, PoolKey, Share};
+use dcp_connect::session::{Driver, DriverState, PoolKey, Share, Size};
 use dcp_connect::store::Store;
 use dcp_gateway::ConnectKey;
 use dcp_gateway::secrets::SecretValue;
 use dcp_model::clusters::FilePath;
 use dcp_model::drivers as model;
 use dcp_model::drivers::DriverShare;
-use dcp_model::manifest::Duration;
+use dcp_model::manifest::{Duration, Memory};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::failure::Failure;
@@ -177,7 +177,7 @@ impl DriversFile {
 }
 
 fn driver(id: String, name: &str, declared: &model::Driver) -> Driver {
-    let model::Driver { address, domain, pool, engine, share, max_sessions, .. } = declared;
+    let model::Driver { address, domain, pool, engine, cores, memory, share, max_sessions, .. } = declared;
     let pool = pool.as_ref().map_or(name, |pool| pool.as_str()).to_owned();
     Driver {
         id,
@@ -185,6 +185,7 @@ fn driver(id: String, name: &str, declared: &model::Driver) -> Driver {
         address: address.to_string(),
         engine: engine.to_string(),
         share: share_of(*share),
+        size: size_of(*cores, *memory),
         max_sessions: u64::from(*max_sessions),
         started: Timestamp::UNIX_EPOCH,
     }
@@ -195,6 +196,10 @@ fn share_of(share: DriverShare) -> Share {
         DriverShare::Domain => Share::Domain,
         DriverShare::Private => Share::Private,
     }
+}
+
+fn size_of(cores: Option<u32>, memory: Option<Memory>) -> Size {
+    Size { cores: cores.map(u64::from), memory: memory.map(Memory::bytes) }
 }
 
 fn signed(duration: Duration) -> SignedDuration {

@@ -33,12 +33,30 @@ pub(crate) fn clean_up_before_end(clean_up: impl Fn() + Send + 'static) {
     _ = std::thread::Builder::new().spawn(move || -> io::Result<()> { wait() });
 }
 
+/// The signals that end a prompt: SIGTERM, and SIGHUP once the terminal is gone. Once it is created, they no longer end the process.
+#[derive(Debug)]
+pub(crate) struct Terminations {
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Terminations {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, hang_up: signal(SignalKind::hangup())? })
+    }
+
+    /// Returns the name of the next signal.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}
+
 /// The signals to stop. Once it is created, they no longer end the process.
 #[derive(Debug)]
-pub(crate) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-}
+pub(crate) struct Interrupts(Vec<Signal>);
 
 impl Interrupts {
     pub(crate) fn new() -> io::Result<Self> {
@@ -46,8 +64,15 @@ impl Interrupts {
         Self::unhandled()
     }
 
+    /// Returns the signals that stop a statement of a prompt: also SIGHUP, once the terminal is gone.
+    pub(crate) fn at_prompt() -> io::Result<Self> {
+        let mut interrupts = Self::new()?;
+        interrupts.0.push(signal(SignalKind::hangup())?);
+        Ok(interrupts)
+    }
+
     fn unhandled() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self(vec![signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
     }
 
     pub(crate) async fn next(&mut self) {
@@ -64,8 +89,7 @@ impl Interrupts {
 
     /// Returns true if a signal came; otherwise the next one wakes the context.
     fn received(&mut self, context: &mut Context<'_>) -> bool {
-        let Self { interrupt, terminate } = self;
-        [interrupt, terminate].into_iter().any(|it| matches!(it.poll_recv(context), Poll::Ready(Some(()))))
+        self.0.iter_mut().any(|it| matches!(it.poll_recv(context), Poll::Ready(Some(()))))
     }
 
     /// Runs work to its end, or returns nothing if it is interrupted. The first signal stops it once `may_stop`

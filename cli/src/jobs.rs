@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::project::Project;
+use dcp_connect::PoolStatus;
 use dcp_model::primitive::{Address, Kind};
 use dcp_reconciler::plan::{GivenUp, Live, Plan};
 use dcp_reconciler::reconcile::{self, Condition, ContinuousJobs, Executions, JobStatus, Leader};
@@ -21,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::control::Control;
 use crate::failure::Failure;
+use crate::pools::PoolSource;
 use crate::render;
 use crate::runs::RunnerClient;
 use crate::socket;
@@ -104,6 +106,7 @@ pub(crate) struct Jobs {
     pub(crate) reconciler: Arc<dyn ContinuousJobs>,
     pub(crate) control: Control,
     pub(crate) runs: RunnerClient,
+    pools: PoolSource,
 }
 
 /// The data of one status report.
@@ -113,6 +116,9 @@ pub(crate) struct Overview {
     pub(crate) leader: Option<Leader>,
     /// The error of the Runner, if it could not be reached.
     pub(crate) runner_error: Option<String>,
+    pub(crate) pools: Vec<PoolStatus>,
+    /// The error of the proxy for Spark Connect, if it could not be reached.
+    pub(crate) pools_error: Option<String>,
     pub(crate) now: Timestamp,
 }
 
@@ -160,7 +166,7 @@ impl Jobs {
             }
             None => control.continuous_jobs(Executions::Runner(Arc::clone(&runs.runner)))?,
         };
-        Ok(Self { reconciler, control, runs })
+        Ok(Self { reconciler, control, runs, pools: PoolSource::of(&home, &project) })
     }
 
     pub(crate) fn scope(&self) -> &Scope {
@@ -189,6 +195,13 @@ impl Jobs {
             overview = self.runs.run(executions.refresh(overview, of.is_some(), now));
         }
         let reconcile::Overview { jobs, runner_error } = overview;
-        Ok(Overview { jobs, leader, runner_error, now })
+        let (pools, pools_error) = match self.pools.pools(&self.control) {
+            Ok(mut pools) => {
+                pools.retain(|pool| of.is_none_or(|it| it.domain == pool.domain && it.name == pool.name));
+                (pools, None)
+            }
+            Err(failure) => (Vec::new(), Some(failure.message().to_owned())),
+        };
+        Ok(Overview { jobs, leader, runner_error, pools, pools_error, now })
     }
 }

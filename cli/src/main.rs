@@ -15,6 +15,7 @@ mod logins;
 mod operator_file;
 mod out;
 mod policy;
+mod pools;
 mod private;
 mod progress;
 mod providers;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dcp_connect::client::{Session, Wanted};
 use dcp_connect::remote::{Remote, SERVICE};
 use dcp_connect::sandboxes::{NewSandbox, Opened, STARTING, Sandbox, name};
-use dcp_server::client::{AuthenticatedChannel, CallError, Client};
+use dcp_server::client::{CallError, Client};
 use dcp_workspace::git;
 use dcp_workspace::project::Workspace;
 
@@ -71,11 +71,12 @@ impl SandboxClient {
     }
 
     /// Returns the session of a sandbox.
-    pub(crate) async fn session(&self, sandbox: &Sandbox) -> Result<Session<AuthenticatedChannel>, Failure> {
+    pub(crate) async fn session(&self, sandbox: &Sandbox) -> Result<Session, Failure> {
         self.renew().await?;
         let Sandbox { domain, pool, engine, .. } = sandbox.clone();
-        let wanted = Wanted { domain: Some(domain), pool, engine };
-        Session::with_id(self.sessions.channel(), &wanted, sandbox.session_id.clone()).map_err(Failure::usage)
+        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
+        let session = Session::new(self.sessions.channel(), &wanted).map_err(Failure::usage)?;
+        Ok(session.with_id(sandbox.session_id.clone()))
     }
 
     /// Renews the token of a session that lives longer.

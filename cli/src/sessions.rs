@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use dcp_connect::client::{Session, Wanted};
 use dcp_connect::remote::SERVICE;
-use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options};
+use dcp_server::client::{CallError, Client, Options};
 use dcp_workspace::project::Workspace;
 use tonic::{Code, Status};
 
-use crate::args::{ConnectServer, DriverChoice};
+use crate::args::{ConnectServer, DriverChoice, DriverSize};
 use crate::failure::Failure;
 use crate::socket;
 
@@ -25,16 +25,21 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     /// Connects to the proxy of a choice: its server, that of the target, or the project's `dcp up`.
-    pub(crate) async fn open(project: Option<&Path>, choice: &DriverChoice) -> Result<Self, Failure> {
+    pub(crate) async fn open(
+        project: Option<&Path>,
+        choice: &DriverChoice,
+        size: DriverSize,
+    ) -> Result<Self, Failure> {
         let options = options(project, &choice.server).await?;
         let options = Options { deadline: DEADLINE, ..options };
         let client = Client::new(options, SERVICE).map_err(|error| failed(&error))?;
         let DriverChoice { domain, pool, engine, server: _ } = choice.clone();
-        Ok(Self { client, wanted: Wanted { domain, pool, engine } })
+        let DriverSize { cores, memory } = size;
+        Ok(Self { client, wanted: Wanted { domain, pool, engine, cores, memory } })
     }
 
     /// Returns a new session. The first statement begins it.
-    pub(crate) async fn session(&self) -> Result<Session<AuthenticatedChannel>, Failure> {
+    pub(crate) async fn session(&self) -> Result<Session, Failure> {
         self.client.renew().await.map_err(|error| failed(&error))?;
         Session::new(self.client.channel(), &self.wanted).map_err(Failure::usage)
     }

@@ -11,15 +11,18 @@ mod rows;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dcp_model::manifest::Memory;
 use http::uri::PathAndQuery;
 use tonic::body::Body;
-use tonic::client::{Grpc, GrpcService};
+use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt as _;
+use tower::util::{BoxCloneSyncService, ServiceExt as _};
+use tower::{BoxError, Service};
 
-use crate::route::{DOMAIN, ENGINE, POOL};
+use crate::route::{CORES, DOMAIN, ENGINE, MEMORY, POOL};
 use crate::wire::request::random_uuid;
 use messages::{
     ConfigOperation, ConfigRequest, ConfigSet, Ignored, InterruptRequest, KeyValue, ReleaseSessionRequest,
@@ -44,63 +47,52 @@ pub struct Wanted {
     pub domain: Option<String>,
     pub pool: Option<String>,
     pub engine: Option<String>,
+    /// The minimum of cores.
+    pub cores: Option<u32>,
+    /// The minimum of memory.
+    pub memory: Option<Memory>,
 }
 
 /// A session. Each has temporary views and settings of its own.
 #[derive(Debug, Clone)]
-pub struct Session<T> {
-    service: T,
+pub struct Session {
+    service: AnyService,
     id: String,
     wanted: Vec<(MetadataKey<Ascii>, MetadataValue<Ascii>)>,
 }
 
-/// A service that a session can call: a channel, or a proxy in this process.
-pub trait Service:
-    GrpcService<
-        Body,
-        ResponseBody: http_body::Body<
-            Data = Bytes,
-            Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
-        > + Send
-                          + 'static,
-        Future: Send,
-    > + Clone
-    + Send
-    + 'static
-{
-}
+/// A channel, or a proxy in this process.
+type AnyService = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, Status>;
 
-impl<T> Service for T where
-    T: GrpcService<
-            Body,
-            ResponseBody: http_body::Body<
-                Data = Bytes,
-                Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
-            > + Send
-                              + 'static,
-            Future: Send,
-        > + Clone
-        + Send
-        + 'static
-{
-}
-
-impl<T: Service> Session<T> {
+impl Session {
     /// Creates a session with a new id. The first call begins it.
-    pub fn new(service: T, wanted: &Wanted) -> Result<Self, String> {
-        Self::with_id(service, wanted, random_uuid())
-    }
-
-    /// Creates a session with an id, which may be that of a session that exists.
-    pub fn with_id(service: T, wanted: &Wanted, id: String) -> Result<Self, String> {
-        let named = [(DOMAIN, &wanted.domain), (POOL, &wanted.pool), (ENGINE, &wanted.engine)];
+    pub fn new<S, B>(service: S, wanted: &Wanted) -> Result<Self, String>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let (cores, memory) = (wanted.cores.map(|it| it.to_string()), wanted.memory.map(|it| it.to_string()));
+        let Wanted { domain, pool, engine, .. } = wanted;
+        let named = [(DOMAIN, domain), (POOL, pool), (ENGINE, engine), (CORES, &cores), (MEMORY, &memory)];
         let mut headers = Vec::new();
         for (key, value) in named {
             let Some(value) = value else { continue };
             let header = value.parse().map_err(|_| format!("`{value}` can't be a `{key}`"))?;
             headers.push((MetadataKey::from_static(key), header));
         }
-        Ok(Self { service, id, wanted: headers })
+        let service = service
+            .map_response(|response| response.map(Body::new))
+            .map_err(|error| Status::from_error(error.into()));
+        let service = BoxCloneSyncService::new(service);
+        Ok(Self { service, id: random_uuid(), wanted: headers })
+    }
+
+    /// Returns the session of another id, which may exist.
+    #[must_use]
+    pub fn with_id(self, id: String) -> Self {
+        Self { id, ..self }
     }
 
     pub fn id(&self) -> &str {
@@ -108,7 +100,7 @@ impl<T: Service> Session<T> {
     }
 
     /// Executes a statement. Returns the rows of its result, in the format of Arrow. At most `limit` rows are fetched.
-    pub async fn execute(&self, sql: &str, limit: Option<u32>) -> Result<Batches<T>, Status> {
+    pub async fn execute(&self, sql: &str, limit: Option<u32>) -> Result<Batches, Status> {
         self.execute_with(sql, &Arguments::default(), limit).await
     }
 
@@ -118,7 +110,7 @@ impl<T: Service> Session<T> {
         sql: &str,
         arguments: &Arguments,
         limit: Option<u32>,
-    ) -> Result<Batches<T>, Status> {
+    ) -> Result<Batches, Status> {
         execution::execute(self, sql, arguments, limit).await
     }
 
@@ -166,12 +158,13 @@ impl<T: Service> Session<T> {
         client.unary(self.request(message), path(method), codec).await.map(|_| ())
     }
 
-    async fn client(&self) -> Result<Grpc<T>, Status> {
+    async fn client(&self) -> Result<Grpc<AnyService>, Status> {
         let client = Grpc::new(self.service.clone()).max_decoding_message_size(MAX_MESSAGE);
         let mut client = client.max_encoding_message_size(MAX_MESSAGE);
         let ready = client.ready().await;
-        ready
-            .map_err(|error| Status::unavailable(format!("the proxy can't be reached: {}", error.into())))?;
+        ready.map_err(|error| {
+            Status::unavailable(format!("the proxy can't be reached: {}", error.message()))
+        })?;
         Ok(client)
     }
 

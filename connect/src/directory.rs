@@ -8,7 +8,7 @@ use dcp_database::Result;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::session::{Pool, StoredDriver};
+use crate::session::{Pool, PoolFailure, PoolKey, StoredDriver};
 use crate::store::Store;
 
 /// Interval between two reads.
@@ -19,13 +19,20 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(crate) struct Snapshot {
     pub(crate) pools: Vec<Pool>,
     pub(crate) drivers: HashMap<String, StoredDriver>,
+    failures: HashMap<PoolKey, PoolFailure>,
 }
 
 impl Snapshot {
     pub(crate) async fn read(store: &Store) -> Result<Self> {
         let (pools, drivers) = (store.pools().await?, store.drivers().await?);
         let drivers = drivers.into_iter().map(|it| (it.driver.id.clone(), it)).collect();
-        Ok(Self { pools, drivers })
+        let failures = store.failures().await?.into_iter().map(|it| (it.pool.clone(), it)).collect();
+        Ok(Self { pools, drivers, failures })
+    }
+
+    /// Returns the last failure of a pool, unless a driver has answered since.
+    pub(crate) fn failure(&self, pool: &PoolKey) -> Option<&PoolFailure> {
+        self.failures.get(pool).filter(|failure| failure.is_current(self.drivers.values()))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use dcp_gateway::kubernetes::ConnectServer;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::session::{Driver, Pool, PoolKey, Share};
+use crate::session::{Driver, Pool, PoolKey, Share, Size};
 use crate::store::{Error, Store};
 
 pub use watch::Discovery;
@@ -35,6 +35,7 @@ pub struct Source {
     /// The version of Spark, if it is not that of the pod's label.
     pub engine: Option<String>,
     pub share: Share,
+    pub size: Size,
     pub max_sessions: u64,
     pub idle_timeout: SignedDuration,
 }
@@ -52,7 +53,7 @@ impl Source {
     /// Returns the pool of the drivers, for which sessions wait while none runs.
     pub fn pool(&self) -> Pool {
         let engine = self.engine.clone().unwrap_or_default();
-        Pool { key: self.key(), engine, share: self.share, starts: false }
+        Pool { key: self.key(), engine, share: self.share, size: self.size, starts: false }
     }
 
     /// Returns the id of a server as a driver. Another pool of the entry has other drivers.
@@ -71,6 +72,7 @@ impl Source {
             address: server.address.to_string(),
             engine: self.engine.clone().or_else(|| server.version.clone())?,
             share: self.share,
+            size: self.size,
             max_sessions: self.max_sessions,
             started: server.started,
         })
@@ -111,6 +113,7 @@ mod tests {
             pool: "notebooks".to_owned(),
             engine: None,
             share: Share::Domain,
+            size: Size::default(),
             max_sessions: 10,
             idle_timeout: SignedDuration::from_hours(1),
         }
@@ -156,7 +159,7 @@ mod tests {
         let begin = "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
         let hour = SignedDuration::from_hours(1);
         report(&store, &driver, hour, begin).await.unwrap();
-        store.set_open(&driver.id).await.unwrap();
+        store.set_open(&driver.id, begin).await.unwrap();
         let key =
             SessionKey { domain: "logistics".to_owned(), user: "ada".to_owned(), session: "1".to_owned() };
         assert_eq!(store.bind(&key, &driver.id, begin).await.unwrap(), Bound::New);

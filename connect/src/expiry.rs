@@ -49,6 +49,7 @@ fn has_driver(proxy: &Proxy, stored: &StoredSandbox) -> bool {
         domain: Some(stored.key.domain.clone()),
         pool: stored.pool.clone(),
         engine: stored.engine.clone(),
+        ..Wanted::default()
     };
     proxy.has_driver(&wanted, &stored.key.user)
 }

@@ -6,6 +6,7 @@
 pub mod client;
 mod directory;
 pub mod discovery;
+mod ending;
 pub mod expiry;
 mod failure;
 mod overview;
@@ -21,4 +22,4 @@ pub mod store;
 mod wire;
 
 pub use failure::is_lost;
-pub use overview::{DriverCounts, PoolStatus, SessionStatus};
+pub use overview::{DriverCounts, Failure, PoolState, PoolStatus, SessionStatus, pool_statuses};

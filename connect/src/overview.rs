@@ -6,8 +6,9 @@
 //! | `sessions` of the caller | any |
 //! | `sessions` of others | `operator` of the domain in the scope of the driver's pool |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use dcp_runner::execution::Execution;
 use dcp_server::policy::{Resource, Role};
 use dcp_server::{Caller, ServiceError};
 use jiff::Timestamp;
@@ -16,7 +17,10 @@ use tonic::Code;
 use utoipa::ToSchema;
 
 use crate::proxy::resource;
-use crate::session::{DriverState, Pool, PoolKey, StoredDriver};
+use crate::session::{
+    Driver, DriverState, Pool, PoolFailure, PoolKey, SessionKey, StoredDriver, StoredSession,
+};
+use crate::store::members::Member;
 use crate::store::{Error, Store};
 
 /// The domain of errors.
@@ -38,9 +42,66 @@ pub struct PoolStatus {
     /// `private`: a driver serves one user at a time. `domain`: all users of the domain share drivers.
     #[schema(example = "domain")]
     pub share: String,
+    pub state: PoolState,
     pub drivers: DriverCounts,
     /// The number of sessions that have not ended.
     pub sessions: u64,
+    /// The number of their users.
+    pub users: u64,
+    /// The last failure, if the last driver that was started has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub failure: Option<Failure>,
+}
+
+/// The state of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SparkPoolState)]
+pub enum PoolState {
+    /// A driver runs.
+    Ready,
+    /// The first driver is starting.
+    Starting,
+    /// The last driver that was started has failed.
+    Failing,
+    /// No driver runs. One is started for the first session.
+    Idle,
+}
+
+impl PoolState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Failing => "failing",
+            Self::Idle => "idle",
+        }
+    }
+
+    /// Returns the state of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ready, Self::Starting, Self::Failing, Self::Idle].into_iter().find(|it| it.name() == name)
+    }
+}
+
+/// The failure of a driver before it served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SparkPoolFailure)]
+pub struct Failure {
+    /// The number of failures in a row.
+    pub attempts: u64,
+    pub at: Timestamp,
+    /// The name of the cause, as that of an execution.
+    #[schema(example = "oom")]
+    pub cause: String,
+    /// One sentence.
+    pub message: String,
+    /// The execution whose log to read; none if the Runner rejected it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub execution: Option<String>,
 }
 
 /// The numbers of drivers by state.
@@ -49,7 +110,7 @@ pub struct PoolStatus {
 pub struct DriverCounts {
     /// They take new sessions, unless they are full.
     pub ready: u64,
-    /// They have not answered yet.
+    /// They are submitted, and have not answered yet.
     pub starting: u64,
     /// They take no new sessions, and end after their last one.
     pub draining: u64,
@@ -73,6 +134,20 @@ pub struct SessionStatus {
     pub used: Timestamp,
 }
 
+impl SessionStatus {
+    pub(crate) fn of(key: SessionKey, stored: StoredSession, driver: &Driver) -> Self {
+        Self {
+            domain: key.domain,
+            user: key.user,
+            session_id: key.session,
+            driver: stored.driver,
+            pool: driver.pool.name.clone(),
+            begun: stored.bound,
+            used: stored.used,
+        }
+    }
+}
+
 /// The pools and sessions as a caller may read them.
 #[derive(Debug)]
 pub(crate) struct Overview<'a> {
@@ -84,15 +159,12 @@ impl Overview<'_> {
     /// Returns the pools, of one domain or of all.
     pub(crate) async fn pools(&self, domain: Option<&str>) -> Result<Vec<PoolStatus>, ServiceError> {
         self.require_role()?;
-        let pools = self.store.pools().await.map_err(|error| failed(&error))?;
-        let drivers = self.store.drivers().await.map_err(|error| failed(&error))?;
-        let may = |key: &PoolKey| {
+        let mut all = statuses(self.store).await.map_err(|error| failed(&error))?;
+        all.retain(|key, _| {
             domain.is_none_or(|domain| domain == key.domain)
                 && self.caller.check(Role::Viewer, resource(key)).is_ok()
-        };
-        let pools = pools.into_iter().filter(|pool| may(&pool.key));
-        let drivers: Vec<_> = drivers.into_iter().filter(|it| may(&it.driver.pool)).collect();
-        Ok(statuses(pools, &drivers))
+        });
+        Ok(all.into_values().collect())
     }
 
     /// Returns the sessions, of one domain or of all. With `all`, those of other users too.
@@ -116,15 +188,7 @@ impl Overview<'_> {
             let Some(driver) = drivers.get(&stored.driver) else { continue };
             let is_own = *key.user == *self.caller.name;
             if is_own || self.caller.check(Role::Operator, resource(&driver.pool)).is_ok() {
-                found.push(SessionStatus {
-                    domain: key.domain,
-                    user: key.user,
-                    session_id: key.session,
-                    driver: stored.driver,
-                    pool: driver.pool.name.clone(),
-                    begun: stored.bound,
-                    used: stored.used,
-                });
+                found.push(SessionStatus::of(key, stored, driver));
             }
         }
         Ok(found)
@@ -150,7 +214,7 @@ impl Overview<'_> {
     }
 }
 
-fn denied_error(message: String) -> ServiceError {
+pub(crate) fn denied_error(message: String) -> ServiceError {
     ServiceError::new(Code::PermissionDenied, DOMAIN, "DENIED", message)
 }
 
@@ -163,8 +227,26 @@ pub(crate) fn failed(error: &Error) -> ServiceError {
     ServiceError::new(code, DOMAIN, reason, error.to_string())
 }
 
+/// Returns the pools of all domains.
+pub async fn pool_statuses(store: &Store) -> Result<Vec<PoolStatus>, Error> {
+    Ok(statuses(store).await?.into_values().collect())
+}
+
+async fn statuses(store: &Store) -> Result<BTreeMap<PoolKey, PoolStatus>, Error> {
+    let drivers = store.drivers().await?;
+    let mut all = counted(store.pools().await?, &drivers);
+    add_submitted(&mut all, &store.members().await?, &drivers);
+    for (key, users) in store.users().await? {
+        if let Some(status) = all.get_mut(&key) {
+            status.users = users;
+        }
+    }
+    add_states(&mut all, store.failures().await?, &drivers);
+    Ok(all)
+}
+
 /// Counts the drivers and sessions of pools. Drivers of a pool that is no longer declared are counted too.
-fn statuses(pools: impl Iterator<Item = Pool>, drivers: &[StoredDriver]) -> Vec<PoolStatus> {
+fn counted(pools: Vec<Pool>, drivers: &[StoredDriver]) -> BTreeMap<PoolKey, PoolStatus> {
     let mut all: BTreeMap<PoolKey, PoolStatus> = BTreeMap::new();
     for pool in pools {
         all.insert(pool.key.clone(), status(pool.key, pool.engine, pool.share.name()));
@@ -185,13 +267,44 @@ fn statuses(pools: impl Iterator<Item = Pool>, drivers: &[StoredDriver]) -> Vec<
         }
         of.sessions += stored.live;
     }
-    all.into_values().collect()
+    all
+}
+
+/// Counts the drivers that have no address yet.
+fn add_submitted(all: &mut BTreeMap<PoolKey, PoolStatus>, members: &[Member], drivers: &[StoredDriver]) {
+    let execution =
+        |it: &StoredDriver| Execution::parse_name(&it.driver.id).map(|(id, _)| id.as_str().to_owned());
+    let running: HashSet<String> = drivers.iter().filter_map(execution).collect();
+    for member in members.iter().filter(|it| !it.is_ending) {
+        let has_address = member.execution.as_ref().is_some_and(|id| running.contains(id));
+        if let Some(of) = all.get_mut(&member.pool).filter(|_| !has_address) {
+            of.drivers.starting += 1;
+        }
+    }
+}
+
+/// Sets the states of pools, and their failures.
+fn add_states(all: &mut BTreeMap<PoolKey, PoolStatus>, failures: Vec<PoolFailure>, drivers: &[StoredDriver]) {
+    for status in all.values_mut() {
+        status.state = match status.drivers {
+            DriverCounts { ready: 1.., .. } => PoolState::Ready,
+            DriverCounts { starting: 1.., .. } => PoolState::Starting,
+            _ => PoolState::Idle,
+        };
+    }
+    for failure in failures.into_iter().filter(|failure| failure.is_current(drivers.iter())) {
+        let Some(status) = all.get_mut(&failure.pool) else { continue };
+        let PoolFailure { attempts, at, cause, message, execution, .. } = failure;
+        status.state = PoolState::Failing;
+        status.failure = Some(Failure { attempts, at, cause, message, execution });
+    }
 }
 
 fn status(key: PoolKey, engine: String, share: &str) -> PoolStatus {
     let PoolKey { scope, domain, name } = key;
     let (share, drivers) = (share.to_owned(), DriverCounts::default());
-    PoolStatus { scope, domain, name, engine, share, drivers, sessions: 0 }
+    let state = PoolState::Idle;
+    PoolStatus { scope, domain, name, engine, share, state, drivers, sessions: 0, users: 0, failure: None }
 }
 
 #[cfg(test)]
@@ -203,7 +316,7 @@ mod tests {
     use dcp_server::policy::{Area, Names, Policy, Rule};
 
     use super::*;
-    use crate::session::{Driver, SessionKey, Share};
+    use crate::session::{Share, Size};
     use crate::store::Bound;
 
     fn key(scope: &str, domain: &str) -> PoolKey {
@@ -217,12 +330,13 @@ mod tests {
             address: "127.0.0.1:1".to_owned(),
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             max_sessions: 9,
             started: Timestamp::UNIX_EPOCH,
         };
         store.report(&driver, Timestamp::UNIX_EPOCH).await.unwrap();
         if is_open {
-            store.set_open(id).await.unwrap();
+            store.set_open(id, Timestamp::UNIX_EPOCH).await.unwrap();
         }
     }
 
@@ -243,6 +357,7 @@ mod tests {
             key: key("shop", domain),
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             starts: true,
         };
         store.set_pools(true, &["finance", "logistics"].map(pool)).await.unwrap();
@@ -282,8 +397,10 @@ mod tests {
         let pools = overview.pools(None).await.unwrap();
         let drivers = DriverCounts { ready: 1, starting: 1, draining: 1 };
         let expected = PoolStatus {
+            state: PoolState::Ready,
             drivers,
             sessions: 2,
+            users: 2,
             ..status(key("shop", "logistics"), "4.1".to_owned(), "domain")
         };
         assert_eq!(pools, [expected]);

@@ -5,6 +5,8 @@
 //! submit, whose token is made of the row, so that a round that is interrupted anywhere is completed by the next one.
 
 mod declared;
+mod executions;
+mod failing;
 mod round;
 mod size;
 mod step;

@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dcp_gateway::secrets::SecretValue;
+use dcp_model::manifest::Memory;
 use dcp_server::policy::{Resource, Role};
 use dcp_server::{CallNotes, Caller};
 use futures_util::FutureExt as _;
@@ -34,7 +35,7 @@ use crate::client::Wanted;
 use crate::directory::Directory;
 use crate::failure::{Handle, invalid_handle};
 use crate::route;
-use crate::session::PoolKey;
+use crate::session::{PoolKey, SessionKey, Size};
 use crate::store::Store;
 use crate::wire::frame::{self, Frames};
 use crate::wire::request;
@@ -131,6 +132,12 @@ impl Proxy {
         found.is_some_and(|found| !found.drivers.is_empty())
     }
 
+    /// Records that a session has ended.
+    pub(crate) async fn end(&self, key: &SessionKey) -> dcp_database::Result<()> {
+        self.0.sessions.set_ended(key);
+        self.0.store.end(key, self.now()).await.map(|_| ())
+    }
+
     /// Stores the use of sessions since the last time, as when the proxy ends.
     pub async fn flush(&self) {
         self.0.maintain().await;
@@ -184,8 +191,9 @@ impl Inner {
 }
 
 fn asked(wanted: &Wanted) -> route::Request {
-    let Wanted { domain, pool, engine } = wanted.clone();
-    route::Request { domain, pool, engine }
+    let Wanted { domain, pool, engine, cores, memory } = wanted.clone();
+    let size = Size { cores: cores.map(u64::from), memory: memory.map(Memory::bytes) };
+    route::Request { domain, pool, engine, size }
 }
 
 /// Checks that a caller may use the drivers of a pool.

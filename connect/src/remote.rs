@@ -8,7 +8,7 @@ use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options, Servi
 use jiff::Timestamp;
 use tonic::Response;
 
-use crate::overview::{DOMAIN, DriverCounts, PoolStatus, SessionStatus};
+use crate::overview::{DOMAIN, DriverCounts, Failure, PoolState, PoolStatus, SessionStatus};
 
 /// The service, for the messages of clients.
 pub const SERVICE: Service = Service { name: "proxy for Spark Connect", domain: DOMAIN };
@@ -31,7 +31,8 @@ impl Remote {
             let (mut connect, domain) = (self.connect(), domain.to_owned());
             async move { connect.list_pools(proto::ListPoolsRequest { domain }).await.map(Response::into_inner) }
         };
-        Ok(self.0.call(call).await?.pools.into_iter().map(pool).collect())
+        let pools = self.0.call(call).await?.pools;
+        pools.into_iter().map(|it| self.readable(pool(it))).collect()
     }
 
     /// Lists the sessions of the caller; with `all`, those of others too.
@@ -46,6 +47,26 @@ impl Remote {
         sessions.into_iter().map(|it| self.readable(session(it))).collect()
     }
 
+    /// Ends a session of an id, of a user and in a domain if several have it. Returns it.
+    pub async fn end_session(
+        &self,
+        id: &str,
+        domain: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<SessionStatus, CallError> {
+        let request = proto::EndSessionRequest {
+            session_id: id.to_owned(),
+            domain: domain.unwrap_or_default().to_owned(),
+            user: user.unwrap_or_default().to_owned(),
+        };
+        let call = || {
+            let (mut connect, request) = (self.connect(), request.clone());
+            async move { connect.end_session(request).await.map(Response::into_inner) }
+        };
+        let ended = self.0.call(call).await?.session;
+        self.readable(ended.ok_or("a session is missing").and_then(session))
+    }
+
     fn connect(&self) -> ConnectClient<AuthenticatedChannel> {
         ConnectClient::new(self.0.channel()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
@@ -55,11 +76,19 @@ impl Remote {
     }
 }
 
-fn pool(pool: proto::Pool) -> PoolStatus {
-    let proto::Pool { scope, domain, name, engine, share, drivers, sessions } = pool;
+fn pool(pool: proto::Pool) -> Result<PoolStatus, &'static str> {
+    let proto::Pool { scope, domain, name, engine, share, drivers, sessions, state, failure, users } = pool;
     let proto::Drivers { ready, starting, draining } = drivers.unwrap_or_default();
     let drivers = DriverCounts { ready, starting, draining };
-    PoolStatus { scope, domain, name, engine, share, drivers, sessions }
+    let state = PoolState::parse(&state).ok_or("a state of a pool is unknown")?;
+    let failure = failure.map(pool_failure).transpose()?;
+    Ok(PoolStatus { scope, domain, name, engine, share, state, drivers, sessions, users, failure })
+}
+
+fn pool_failure(failure: proto::PoolFailure) -> Result<Failure, &'static str> {
+    let proto::PoolFailure { attempts, at, cause, message, execution } = failure;
+    let execution = Some(execution).filter(|execution| !execution.is_empty());
+    Ok(Failure { attempts, at: time(at)?, cause, message, execution })
 }
 
 fn session(session: proto::Session) -> Result<SessionStatus, &'static str> {

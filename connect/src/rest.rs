@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::response::Response;
 use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Query, Within, json, non_null};
 use dcp_server::{ServiceError, offload};
@@ -18,6 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::client::{Rows, Session, Wanted};
+use crate::ending::{Ending, Named};
 use crate::overview::{DOMAIN, Overview, PoolStatus, SessionStatus};
 use crate::proxy::{CallerProxy, Proxy};
 
@@ -58,6 +60,7 @@ fn routes() -> OpenApiRouter<Served> {
     OpenApiRouter::with_openapi(Tags::openapi())
         .routes(routes!(pools))
         .routes(routes!(sessions))
+        .routes(routes!(end_session))
         .routes(routes!(sql))
 }
 
@@ -137,6 +140,47 @@ async fn sessions(
     note(&call, domain.as_deref());
     let overview = Overview { store: proxy.store(), caller: &call.caller };
     Ok(json(&SessionList { sessions: overview.sessions(domain.as_deref(), all).await? }))
+}
+
+/// Names a session among those of the same id.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct OwnerQuery {
+    /// The domain of the session; needed if several sessions have the id.
+    #[serde(default, deserialize_with = "non_null")]
+    #[param(nullable = false)]
+    domain: Option<String>,
+    /// The user of the session; needed if several sessions have the id.
+    #[serde(default, deserialize_with = "non_null")]
+    #[param(nullable = false)]
+    user: Option<String>,
+}
+
+/// Ends a session
+///
+/// Its driver ends it, with its queries, and its client gets the error `SESSION_CLOSED`. It needs the role `operator` of the domain.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session/{id}",
+    params(("id" = String, Path, description = "The UUID that the client chose"), OwnerQuery),
+    responses(
+        (status = 200, description = "The session that was ended", body = SessionStatus),
+        (status = 404, description = "There is no such session", body = ErrorBody),
+        CommonErrors
+    ),
+    tag = "pools"
+)]
+async fn end_session(
+    State(Served(proxy)): State<Served>,
+    call: Call,
+    id: Result<Path<String>, PathRejection>,
+    Query(OwnerQuery { domain, user }): Query<OwnerQuery>,
+) -> Result<Response, ServiceError> {
+    let id = id.map_err(|_| ServiceError::invalid(Served::DOMAIN, "id", "an id is not UTF-8"))?;
+    call.note(id.as_str());
+    let named = Named { id: id.as_str(), domain: domain.as_deref(), user: user.as_deref() };
+    Ok(json(&Ending { proxy: &proxy, caller: &call.caller }.end(named).await?))
 }
 
 fn note(call: &Call, domain: Option<&str>) {
@@ -231,7 +275,7 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     if query.sql.trim().is_empty() {
         return Err(ServiceError::invalid(Served::DOMAIN, "sql", "`sql` is empty; write one statement"));
     }
-    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine };
+    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine, ..Wanted::default() };
     let session = Session::new(CallerProxy::new(proxy, call.caller.clone()), &wanted);
     let session = session.map_err(|why| ServiceError::invalid(Served::DOMAIN, "pool", why))?;
     call.note(session.id());
@@ -249,7 +293,7 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     }
 }
 
-async fn execute(session: &Session<CallerProxy>, sql: &str, rows: u64) -> Result<Response, ServiceError> {
+async fn execute(session: &Session, sql: &str, rows: u64) -> Result<Response, ServiceError> {
     let limit = u32::try_from(rows + 1).unwrap_or(u32::MAX);
     let mut batches = session.execute(sql, Some(limit)).await.map_err(|status| statement_failed(&status))?;
     let (mut parts, mut bytes) = (Vec::new(), 0);
@@ -286,7 +330,7 @@ fn rowset(batches: &[bytes::Bytes], max_rows: u64) -> Result<Rowset, String> {
 }
 
 /// A session that ends when it is dropped.
-struct Released(Session<CallerProxy>);
+struct Released(Session);
 
 impl Drop for Released {
     fn drop(&mut self) {

@@ -2,14 +2,18 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use dcp_model::manifest::Memory;
 use http::HeaderMap;
 
-use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
+use crate::session::{Driver, DriverState, Pool, PoolKey, Share, Size, StoredDriver};
 
 /// The headers by which a client chooses. They are parameters of its URL, such as `;dcp-pool=small`.
 pub const DOMAIN: &str = "dcp-domain";
 pub const POOL: &str = "dcp-pool";
 pub const ENGINE: &str = "dcp-engine";
+/// The minimum of the cores and of the memory of a driver with its executors.
+pub const CORES: &str = "dcp-cores";
+pub const MEMORY: &str = "dcp-memory";
 /// The prefix of all headers for dcp, which no driver gets.
 pub(crate) const PREFIX: &str = "dcp-";
 
@@ -22,21 +26,26 @@ pub(crate) struct Request {
     pub(crate) domain: Option<String>,
     pub(crate) pool: Option<String>,
     pub(crate) engine: Option<String>,
+    /// The minimum.
+    pub(crate) size: Size,
 }
 
 impl Request {
     /// Reads the request from the headers of a call. Rejects parameters that dcp does not know.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Self, String> {
         let mut request = Self::default();
+        let (mut cores, mut memory) = (None, None);
         for (name, value) in headers {
             let Some(_) = name.as_str().strip_prefix(PREFIX) else { continue };
             let field = match name.as_str() {
                 DOMAIN => &mut request.domain,
                 POOL => &mut request.pool,
                 ENGINE => &mut request.engine,
+                CORES => &mut cores,
+                MEMORY => &mut memory,
                 other => {
                     return Err(format!(
-                        "`{other}` is no parameter of dcp; use `{DOMAIN}`, `{POOL}` or `{ENGINE}`"
+                        "`{other}` is no parameter of dcp; use `{DOMAIN}`, `{POOL}`, `{ENGINE}`, `{CORES}` or `{MEMORY}`"
                     ));
                 }
             };
@@ -47,13 +56,37 @@ impl Request {
                 return Err(format!("`{name}` is given more than once"));
             }
         }
+        request.size = Size {
+            cores: cores.as_deref().map(read_cores).transpose()?,
+            memory: memory.as_deref().map(read_memory).transpose()?,
+        };
         Ok(request)
     }
 
-    fn accepts(&self, pool: &PoolKey, engine: &str) -> bool {
-        self.pool.as_ref().is_none_or(|name| *name == pool.name)
+    fn accepts(&self, pool: &PoolKey, engine: &str, size: Size) -> bool {
+        let Size { cores, memory } = self.size;
+        is_at_least(size.cores, cores)
+            && is_at_least(size.memory, memory)
+            && self.pool.as_ref().is_none_or(|name| *name == pool.name)
             && self.engine.as_ref().is_none_or(|wanted| is_version(engine, wanted))
     }
+}
+
+fn read_cores(text: &str) -> Result<u64, String> {
+    let cores = text.parse::<u32>().ok().filter(|cores| *cores > 0);
+    cores
+        .map(u64::from)
+        .ok_or_else(|| format!("`{CORES}` has to be a whole number from 1, such as `8`, and is `{text}`"))
+}
+
+fn read_memory(text: &str) -> Result<u64, String> {
+    let memory = Memory::parse(text).map(Memory::bytes);
+    memory.map_err(|_| format!("`{MEMORY}` has to be an amount of memory, such as `16g`, and is `{text}`"))
+}
+
+/// Returns whether an amount is at least a wanted one. An amount that is not known is too small.
+fn is_at_least(amount: Option<u64>, wanted: Option<u64>) -> bool {
+    wanted.is_none_or(|wanted| amount.is_some_and(|amount| amount >= wanted))
 }
 
 /// Returns whether a version is the wanted one, or one of the wanted series: `4.1.1` is a `4.1`.
@@ -81,11 +114,16 @@ pub(crate) fn route<'a>(
     drivers: impl Iterator<Item = &'a StoredDriver>,
 ) -> Option<Route> {
     let mut pools: Vec<&Pool> =
-        pools.filter(|it| it.key.domain == domain && request.accepts(&it.key, &it.engine)).collect();
-    pools.sort_by_key(|pool| &pool.key);
+        pools.filter(|it| it.key.domain == domain && request.accepts(&it.key, &it.engine, it.size)).collect();
+    // The smallest one that is large enough leaves the others to larger queries.
+    let order = |size: Size| match request.size {
+        Size { cores: None, memory: None } => (0, 0),
+        _ => (size.cores.unwrap_or(u64::MAX), size.memory.unwrap_or(u64::MAX)),
+    };
+    pools.sort_by_key(|pool| (order(pool.size), &pool.key));
     let drivers = drivers.filter(|it| {
-        let Driver { pool, engine, .. } = &it.driver;
-        pool.domain == domain && request.accepts(pool, engine)
+        let Driver { pool, engine, size, .. } = &it.driver;
+        pool.domain == domain && request.accepts(pool, engine, *size)
     });
     let mut drivers: Vec<&StoredDriver> = drivers.collect();
     if pools.is_empty() && drivers.is_empty() {
@@ -96,7 +134,8 @@ pub(crate) fn route<'a>(
     drivers.retain(|it| takes(it, user));
     drivers.sort_by_cached_key(|it| {
         let is_other_owner = it.owner.as_deref() != Some(user);
-        (is_other_owner && it.driver.share == Share::Private, it.live, hash(session, &it.driver.id))
+        let is_not_own = is_other_owner && it.driver.share == Share::Private;
+        (order(it.driver.size), is_not_own, it.live, hash(session, &it.driver.id))
     });
     let waits_for = pools.into_iter().find(|pool| pool.starts).map(|pool| pool.key.clone());
     let drivers = drivers.into_iter().map(|it| it.driver.id.clone()).collect();
@@ -140,7 +179,13 @@ mod tests {
     }
 
     fn pool(domain: &str, name: &str, engine: &str) -> Pool {
-        Pool { key: key(domain, name), engine: engine.to_owned(), share: Share::Domain, starts: true }
+        Pool {
+            key: key(domain, name),
+            engine: engine.to_owned(),
+            share: Share::Domain,
+            size: Size::default(),
+            starts: true,
+        }
     }
 
     fn driver(id: &str, of: &Pool, live: u64) -> StoredDriver {
@@ -151,11 +196,13 @@ mod tests {
                 address: "127.0.0.1:1".to_owned(),
                 engine: of.engine.clone(),
                 share: of.share,
+                size: of.size,
                 max_sessions: 3,
                 started: Timestamp::UNIX_EPOCH,
             },
             seen: Timestamp::UNIX_EPOCH,
             state: DriverState::Open,
+            opened: None,
             owner: None,
             live,
             total: live,
@@ -169,11 +216,17 @@ mod tests {
     #[test]
     fn parameters_of_the_url_are_read() {
         let request = Request::read(&headers(&[("dcp-domain", "a"), ("dcp-pool", "b"), ("x-other", "c")]));
-        let expected = Request { domain: Some("a".to_owned()), pool: Some("b".to_owned()), engine: None };
+        let expected =
+            Request { domain: Some("a".to_owned()), pool: Some("b".to_owned()), ..Request::default() };
         assert_eq!(request, Ok(expected));
         for (wrong, why) in [
             (&[("dcp-size", "a")][..], "`dcp-size` is no parameter"),
             (&[("dcp-pool", "")], "has to be a name"),
+            (&[("dcp-cores", "0")], "`dcp-cores` has to be a whole number"),
+            (&[("dcp-cores", "-1")], "`dcp-cores` has to be a whole number"),
+            (&[("dcp-cores", "1.5")], "`dcp-cores` has to be a whole number"),
+            (&[("dcp-memory", "16")], "`dcp-memory` has to be an amount of memory"),
+            (&[("dcp-memory", "9999999t")], "`dcp-memory` has to be an amount of memory"),
             (&[("dcp-pool", "a"), ("dcp-pool", "b")], "more than once"),
         ] {
             let error = Request::read(&headers(wrong)).unwrap_err();
@@ -187,8 +240,11 @@ mod tests {
         let drivers = [driver("s", &small, 0), driver("l", &large, 0)];
         let pools = [small, large];
         let of = |pool: Option<&str>, engine: Option<&str>| {
-            let request =
-                Request { pool: pool.map(str::to_owned), engine: engine.map(str::to_owned), domain: None };
+            let request = Request {
+                pool: pool.map(str::to_owned),
+                engine: engine.map(str::to_owned),
+                ..Request::default()
+            };
             chosen(&request, "a", &pools, &drivers).map(|route| route.drivers)
         };
         assert_eq!(of(Some("large"), None), Some(vec!["l".to_owned()]));
@@ -238,7 +294,45 @@ mod tests {
         assert!(!full.unwrap().is_starting);
     }
 
+    #[test]
+    fn size_of_the_request_is_read() {
+        let request = Request::read(&headers(&[("dcp-cores", "8"), ("dcp-memory", "2g")])).unwrap();
+        assert_eq!(request.size, Size { cores: Some(8), memory: Some(2 << 30) });
+    }
+
     proptest! {
+        #[test]
+        fn drivers_are_large_enough_and_the_smallest_ones_come_first(
+            sizes in proptest::collection::vec((0..4_u64, 0..4_u64, 0..3_u64), 0..12),
+            (cores, memory) in (0..4_u64, 0..4_u64),
+        ) {
+            let known = |number: u64| Some(number).filter(|number| *number > 0);
+            let size = |(cores, memory): (u64, u64)| Size { cores: known(cores), memory: known(memory) };
+            let numbered = sizes.iter().enumerate();
+            let pools: Vec<Pool> = numbered.map(|(at, &(cores, memory, _))| {
+                Pool { size: size((cores, memory)), ..pool("logistics", &at.to_string(), "4.1") }
+            }).collect();
+            let drivers: Vec<_> = pools.iter().zip(&sizes).enumerate()
+                .map(|(at, (of, &(_, _, live)))| driver(&at.to_string(), of, live)).collect();
+            let request = Request { size: size((cores, memory)), ..Request::default() };
+            let is_suitable = |&(has_cores, has_memory, _): &(u64, u64, u64)| has_cores >= cores && has_memory >= memory;
+            let route = chosen(&request, "a", &pools, &drivers);
+            prop_assert_eq!(route.is_some(), sizes.iter().any(is_suitable));
+            let Some(route) = route else { return Ok(()) };
+            let found: Vec<_> = route.drivers.iter().map(|id| sizes[id.parse::<usize>().unwrap()]).collect();
+            prop_assert_eq!(found.len(), sizes.iter().filter(|size| is_suitable(size)).count());
+            let last = |number: u64| known(number).unwrap_or(u64::MAX);
+            let order = |&(has_cores, has_memory, live): &(u64, u64, u64)| match cores + memory {
+                0 => (0, 0, live),
+                _ => (last(has_cores), last(has_memory), live),
+            };
+            prop_assert!(found.iter().map(order).is_sorted(), "{:?}", found);
+            let waits_for = route.waits_for.unwrap().name.parse::<usize>().unwrap();
+            let first = sizes.iter().filter(|size| is_suitable(size)).map(order).map(|(a, b, _)| (a, b)).min();
+            let (a, b, _) = order(&sizes[waits_for]);
+            prop_assert_eq!(Some((a, b)), first);
+        }
+
         #[test]
         fn no_driver_of_another_domain_or_user_is_chosen(
             all in proptest::collection::vec((0..2_usize, 0..4_u64, any::<bool>(), 0..3_usize, any::<bool>()), 0..12),

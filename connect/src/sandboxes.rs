@@ -20,6 +20,7 @@ use crate::failure::is_lost;
 use crate::overview::{DOMAIN, failed};
 use crate::proxy::{CallerProxy, Proxy};
 use crate::rest::statement_failed;
+use crate::session::SessionKey;
 use crate::store::sandboxes::{SandboxKey, StoredSandbox};
 use crate::wire::request::random_uuid;
 
@@ -176,8 +177,15 @@ impl Sandboxes<'_> {
         }
         let schema = qualified(&stored);
         let statements = [format!("CREATE SCHEMA IF NOT EXISTS {schema}"), format!("USE {schema}")];
-        let (stored, is_new_session) = self.execute(stored, &statements).await?;
-        Ok(Opened { sandbox: stored.into(), is_new_session })
+        let key = SessionKey {
+            domain: stored.key.domain.clone(),
+            user: stored.key.user.clone(),
+            session: stored.session.clone(),
+        };
+        // An earlier attempt, which ended before a driver had started, may have given it a new session.
+        let is_unused = self.proxy.store().session(&key).await.map_err(|error| failed(&error))?.is_none();
+        let (stored, is_renewed) = self.execute(stored, &statements).await?;
+        Ok(Opened { sandbox: stored.into(), is_new_session: is_unused || is_renewed })
     }
 
     /// Drops the schema of a sandbox, ends its session, and deletes it. With `keep_schema`, only the sandbox is deleted.
@@ -254,12 +262,13 @@ impl Sandboxes<'_> {
         self.find(&stored.key.domain, &stored.key.name).await
     }
 
-    fn session(&self, stored: &StoredSandbox) -> Result<Session<CallerProxy>, ServiceError> {
+    fn session(&self, stored: &StoredSandbox) -> Result<Session, ServiceError> {
         let (domain, pool, engine) = (stored.key.domain.clone(), stored.pool.clone(), stored.engine.clone());
-        let wanted = Wanted { domain: Some(domain), pool, engine };
+        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
         let proxy = CallerProxy::new(self.proxy.clone(), self.caller.clone());
-        let session = Session::with_id(proxy, &wanted, stored.session.clone());
-        session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))
+        let session = Session::new(proxy, &wanted);
+        let session = session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))?;
+        Ok(session.with_id(stored.session.clone()))
     }
 
     /// Returns a sandbox of the caller; without a domain, the only one of this name.
@@ -305,7 +314,7 @@ fn check(new: &NewSandbox) -> Result<(), ServiceError> {
     Ok(())
 }
 
-async fn run<T: crate::client::Service>(session: &Session<T>, statement: &str) -> Result<(), Status> {
+async fn run(session: &Session, statement: &str) -> Result<(), Status> {
     let mut batches = session.execute(statement, None).await?;
     while batches.next().await?.is_some() {}
     Ok(())

@@ -9,7 +9,8 @@ use dcp_server::{CallNotes, Caller, Services};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use crate::overview::{DriverCounts, Overview, PoolStatus, SessionStatus};
+use crate::ending::{Ending, Named};
+use crate::overview::{DriverCounts, Failure, Overview, PoolStatus, SessionStatus};
 use crate::proxy::Proxy;
 use sandboxes::SandboxesService;
 
@@ -51,11 +52,27 @@ impl Connect for ConnectService {
         let sessions = sessions.into_iter().map(session).collect();
         Ok(Response::new(proto::ListSessionsResponse { sessions }))
     }
+
+    async fn end_session(
+        &self,
+        request: Request<proto::EndSessionRequest>,
+    ) -> GrpcResult<proto::EndSessionResponse> {
+        let proto::EndSessionRequest { session_id, domain, user } = request.get_ref();
+        noted(&request, session_id);
+        let named = Named { id: session_id, domain: given(domain), user: given(user) };
+        let ended = Ending { proxy: &self.0, caller: Caller::of(&request)? }.end(named).await?;
+        Ok(Response::new(proto::EndSessionResponse { session: Some(session(ended)) }))
+    }
+}
+
+/// Returns a field that may be left out.
+fn given(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Notes the subject of a request for the log. Returns none if it is empty.
 fn noted<'a, T>(request: &Request<T>, subject: &'a str) -> Option<&'a str> {
-    let subject = Some(subject).filter(|subject| !subject.is_empty())?;
+    let subject = given(subject)?;
     if let Some(notes) = request.extensions().get::<CallNotes>() {
         notes.subject(subject);
     }
@@ -63,10 +80,17 @@ fn noted<'a, T>(request: &Request<T>, subject: &'a str) -> Option<&'a str> {
 }
 
 fn pool(pool: PoolStatus) -> proto::Pool {
-    let PoolStatus { scope, domain, name, engine, share, drivers, sessions } = pool;
+    let PoolStatus { scope, domain, name, engine, share, state, drivers, sessions, users, failure } = pool;
     let DriverCounts { ready, starting, draining } = drivers;
     let drivers = Some(proto::Drivers { ready, starting, draining });
-    proto::Pool { scope, domain, name, engine, share, drivers, sessions }
+    let (state, failure) = (state.name().to_owned(), failure.map(pool_failure));
+    proto::Pool { scope, domain, name, engine, share, drivers, sessions, state, failure, users }
+}
+
+fn pool_failure(failure: Failure) -> proto::PoolFailure {
+    let Failure { attempts, at, cause, message, execution } = failure;
+    let execution = execution.unwrap_or_default();
+    proto::PoolFailure { attempts, at: Some(time(at)), cause, message, execution }
 }
 
 fn session(session: SessionStatus) -> proto::Session {

@@ -46,6 +46,14 @@ impl Share {
     }
 }
 
+/// The cores and the memory of a driver with its executors, as far as they are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    pub cores: Option<u64>,
+    /// The heaps, in bytes.
+    pub memory: Option<u64>,
+}
+
 /// A pool of drivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -53,8 +61,33 @@ pub struct Pool {
     /// The version of Spark; empty if only its drivers tell.
     pub engine: String,
     pub share: Share,
+    pub size: Size,
     /// Whether drivers are started if sessions wait for one.
     pub starts: bool,
+}
+
+/// The last failure of a pool whose drivers end before they serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolFailure {
+    pub pool: PoolKey,
+    /// The fingerprint of the drivers' job.
+    pub job: String,
+    /// The number of failures in a row.
+    pub attempts: u64,
+    pub at: Timestamp,
+    /// The name of the cause.
+    pub cause: String,
+    /// One sentence.
+    pub message: String,
+    /// The execution of the driver; none if the Runner rejected it.
+    pub execution: Option<String>,
+}
+
+impl PoolFailure {
+    /// Returns whether no driver of the pool has answered since.
+    pub(crate) fn is_current<'a>(&self, mut drivers: impl Iterator<Item = &'a StoredDriver>) -> bool {
+        !drivers.any(|it| it.driver.pool == self.pool && it.opened.is_some_and(|opened| opened > self.at))
+    }
 }
 
 /// A driver that serves Spark Connect, as its source reports it.
@@ -67,6 +100,7 @@ pub struct Driver {
     pub address: String,
     pub engine: String,
     pub share: Share,
+    pub size: Size,
     pub max_sessions: u64,
     pub started: Timestamp,
 }
@@ -78,12 +112,20 @@ pub struct StoredDriver {
     /// The time at which its source reported it last.
     pub seen: Timestamp,
     pub state: DriverState,
+    /// The time at which it answered a proxy first.
+    pub opened: Option<Timestamp>,
     /// The user of a private driver, once it has one.
     pub owner: Option<String>,
     /// The number of sessions that have not ended.
     pub live: u64,
     /// The number of all sessions.
     pub total: u64,
+}
+
+impl StoredDriver {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state == DriverState::Gone
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,10 @@
 //! takes a session only by an update of its row that requires it to be open, so no session is bound to a driver that is drained or
 //! given up at the same time.
 
+mod failures;
 pub(crate) mod members;
 mod rows;
-pub(crate) mod sandboxes;
+pub mod sandboxes;
 
 use std::path::Path;
 
@@ -15,8 +16,9 @@ use dcp_database::{Database, Result, Schema, Transaction, signed};
 
 pub use dcp_database::Error;
 use jiff::Timestamp;
+use sqlx::any::AnyRow;
 
-use crate::session::{Driver, Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
+use crate::session::{Driver, Pool, PoolKey, SessionKey, Size, StoredDriver, StoredSession};
 
 const SCHEMA: Schema = Schema { table: "connect_schema", migrations: &[include_str!("store/schema-1.sql")] };
 
@@ -66,7 +68,8 @@ impl Store {
 
     /// Returns all pools.
     pub async fn pools(&self) -> Result<Vec<Pool>> {
-        let query = "SELECT scope, domain, name, engine, share, starts FROM connect_pools ORDER BY scope, domain, name";
+        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory FROM connect_pools \
+            ORDER BY scope, domain, name";
         let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter().map(|row| rows::pool(&self.database, row)).collect()
     }
@@ -77,12 +80,12 @@ impl Store {
         let query = sqlx::query("DELETE FROM connect_pools WHERE starts = $1").bind(i64::from(starts));
         transaction.execute(query).await?;
         for pool in pools {
-            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts) \
-                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory) \
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
             let PoolKey { scope, domain, name } = &pool.key;
             let query = sqlx::query(query).bind(scope.as_str()).bind(domain.as_str()).bind(name.as_str());
             let query = query.bind(pool.engine.as_str()).bind(pool.share.name()).bind(i64::from(starts));
-            transaction.execute(query).await?;
+            transaction.execute(bind_size(query, pool.size)).await?;
         }
         transaction.commit().await
     }
@@ -105,21 +108,26 @@ impl Store {
     /// serves no other one.
     pub async fn report(&self, driver: &Driver, at: Timestamp) -> Result<()> {
         let query = "INSERT INTO connect_drivers (id, scope, domain, pool, address, engine, share, max_sessions, started_at, \
-            seen_at, state, owner, live, total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0) \
+            seen_at, state, owner, live, total, opened_at, cores, memory) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'starting', '', 0, 0, 0, $11, $12) \
             ON CONFLICT (id) DO UPDATE SET address = excluded.address, \
             share = CASE WHEN connect_drivers.owner = '' AND excluded.share = 'domain' THEN 'domain' \
-            ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at";
-        let Driver { id, pool, address, engine, share, max_sessions, started } = driver;
+            ELSE connect_drivers.share END, max_sessions = excluded.max_sessions, seen_at = excluded.seen_at, \
+            cores = CASE WHEN connect_drivers.scope = '' THEN excluded.cores ELSE connect_drivers.cores END, \
+            memory = CASE WHEN connect_drivers.scope = '' THEN excluded.memory ELSE connect_drivers.memory END";
+        let Driver { id, pool, address, engine, share, size, max_sessions, started } = driver;
         let query = sqlx::query(query).bind(id.as_str()).bind(pool.scope.as_str()).bind(pool.domain.as_str());
         let query = query.bind(pool.name.as_str()).bind(address.as_str()).bind(engine.as_str());
         let query = query.bind(share.name()).bind(signed(*max_sessions)).bind(started.as_millisecond());
-        self.database.execute(query.bind(at.as_millisecond())).await.map(|_| ())
+        let query = bind_size(query.bind(at.as_millisecond()), *size);
+        self.database.execute(query).await.map(|_| ())
     }
 
     /// Records that a driver that was starting answers.
-    pub async fn set_open(&self, id: &str) -> Result<()> {
-        let query = "UPDATE connect_drivers SET state = 'open' WHERE id = $1 AND state = 'starting'";
-        self.database.execute(sqlx::query(query).bind(id)).await.map(|_| ())
+    pub async fn set_open(&self, id: &str, at: Timestamp) -> Result<()> {
+        let query =
+            "UPDATE connect_drivers SET state = 'open', opened_at = $2 WHERE id = $1 AND state = 'starting'";
+        self.database.execute(sqlx::query(query).bind(id).bind(at.as_millisecond())).await.map(|_| ())
     }
 
     /// Has a driver take no new session. With `if_unused`, only if it has no session. Returns true if the driver takes none from
@@ -166,6 +174,20 @@ impl Store {
         let domain = self.database.get(row, 4)?;
         let key = SessionKey { domain, user: user.to_owned(), session: session.to_owned() };
         Ok(Some((key, rows::session(&self.database, row)?)))
+    }
+
+    /// Returns the sessions of an id that have not ended: those of different users and domains.
+    pub(crate) async fn sessions_of(&self, session: &str) -> Result<Vec<(SessionKey, StoredSession)>> {
+        let query = "SELECT driver, bound_at, used_at, ended_at, domain, user_name, session FROM connect_sessions \
+            WHERE session = $1 AND ended_at = 0 ORDER BY domain, user_name LIMIT 1000";
+        let rows = self.database.rows(sqlx::query(query).bind(session)).await?;
+        rows.iter().map(|row| self.keyed_session(row)).collect()
+    }
+
+    fn keyed_session(&self, row: &AnyRow) -> Result<(SessionKey, StoredSession)> {
+        let key = |at| self.database.get::<String>(row, at);
+        let key = SessionKey { domain: key(4)?, user: key(5)?, session: key(6)? };
+        Ok((key, rows::session(&self.database, row)?))
     }
 
     /// Binds a session that a driver has cloned from another one. The driver has it already, so it may exceed its maximum.
@@ -277,11 +299,20 @@ impl Store {
             ORDER BY domain, user_name, bound_at LIMIT 10000";
         let query = sqlx::query(query).bind(domain.unwrap_or_default()).bind(user.unwrap_or_default());
         let rows = self.database.rows(query).await?;
+        rows.iter().map(|row| self.keyed_session(row)).collect()
+    }
+
+    /// Returns the number of users with sessions, of each pool that has any.
+    pub(crate) async fn users(&self) -> Result<Vec<(PoolKey, u64)>> {
+        let query = "SELECT scope, connect_drivers.domain, pool, COUNT(DISTINCT user_name) \
+            FROM connect_sessions JOIN connect_drivers ON id = driver WHERE ended_at = 0 AND state <> 'gone' \
+            GROUP BY scope, connect_drivers.domain, pool";
+        let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter()
             .map(|row| {
-                let key = |at| self.database.get::<String>(row, at);
-                let key = SessionKey { domain: key(4)?, user: key(5)?, session: key(6)? };
-                Ok((key, rows::session(&self.database, row)?))
+                let text = |at| self.database.get::<String>(row, at);
+                let key = PoolKey { scope: text(0)?, domain: text(1)?, name: text(2)? };
+                Ok((key, self.database.number(row, 3)?))
             })
             .collect()
     }
@@ -334,6 +365,11 @@ pub struct Demand {
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// Binds a size to two parameters.
+fn bind_size(query: Query<'_>, size: Size) -> Query<'_> {
+    query.bind(signed(size.cores.unwrap_or_default())).bind(signed(size.memory.unwrap_or_default()))
+}
 
 /// Binds a key to the first three parameters.
 fn bind_key<'q>(query: Query<'q>, key: &'q SessionKey) -> Query<'q> {

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clusters::{Credentials, FilePath, Namespace};
-use crate::manifest::{Domain, Duration, EngineVersion, Format, KubernetesName, LabelKey, LabelValue, Name};
+use crate::manifest::{
+    Domain, Duration, EngineVersion, Format, KubernetesName, LabelKey, LabelValue, Memory, Name,
+};
 
 pub use text::HostPort;
 
@@ -44,6 +46,13 @@ pub struct Driver {
     pub pool: Option<Name>,
     /// The version of Spark.
     pub engine: EngineVersion,
+    /// The number of cores of the server with its executors, for clients that ask for a minimum with `;dcp-cores=8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub cores: Option<u32>,
+    /// The memory of the server with its executors, for clients that ask for a minimum with `;dcp-memory=16g`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     #[serde(default)]
     pub share: DriverShare,
     /// Maximum number of sessions.
@@ -81,6 +90,13 @@ pub struct ClusterDrivers {
     /// The version of Spark. If omitted, that of the pod's label `spark-version`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineVersion>,
+    /// The number of cores of each server with its executors, for clients that ask for a minimum with `;dcp-cores=8`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub cores: Option<u32>,
+    /// The memory of each server with its executors, for clients that ask for a minimum with `;dcp-memory=16g`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     #[serde(default)]
     pub share: DriverShare,
     /// Maximum number of sessions of a server.

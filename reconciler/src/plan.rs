@@ -97,6 +97,11 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Returns whether a pool is created, changed or deleted.
+    pub fn changes_pool(&self) -> bool {
+        self.steps.iter().any(|step| step.address.starts_with("Pool/"))
+    }
+
     pub fn id(&self) -> String {
         format!("{}/{}", self.domain, self.name)
     }
@@ -163,11 +168,11 @@ pub enum Consent {
     Refused,
 }
 
-/// The observed state of a continuous job.
+/// The observed state of a continuous job or a pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Live {
-    /// The workload is not continuous.
+    /// The workload is neither continuous nor a pool.
     NotContinuous,
     /// The state could not be read.
     Unknown,
@@ -188,6 +193,15 @@ pub enum Live {
         /// Rows in the state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state_rows: Option<u64>,
+    },
+    /// The drivers and sessions of a pool at the time of the plan.
+    Pool {
+        /// The state: `ready`, `starting`, `failing` or `idle`.
+        state: String,
+        drivers: u64,
+        sessions: u64,
+        /// The number of users of the sessions.
+        users: u64,
     },
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ValueEnum, ValueHint};
+use dcp_model::manifest::Memory;
 
 use super::Format;
 
@@ -15,7 +16,8 @@ Examples:
   dcp sql --domain logistics                                  a prompt
   dcp sql 'SELECT count(*) FROM lake.orders'
   dcp sql 'SELECT * FROM lake.orders' --output csv > orders.csv
-  dcp sql --file report.sql --pool large";
+  dcp sql --file report.sql --pool large
+  dcp sql --cores 16 --memory 64g                             a pool that is large enough";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SqlArgs {
@@ -27,6 +29,8 @@ pub(crate) struct SqlArgs {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) driver: DriverChoice,
+    #[command(flatten)]
+    pub(crate) size: DriverSize,
     /// Format of the rows [default: table on a terminal, else json]
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<RowFormat>,
@@ -49,6 +53,21 @@ pub(crate) struct DriverChoice {
     pub(crate) engine: Option<String>,
     #[command(flatten)]
     pub(crate) server: ConnectServer,
+}
+
+/// The minimum size of a driver with its executors.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct DriverSize {
+    /// Minimum number of cores of the driver's executors [default: any]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cores: Option<u32>,
+    /// Minimum memory of the driver's executors, such as 16g [default: any]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) memory: Option<Memory>,
+}
+
+fn memory(text: &str) -> Result<Memory, String> {
+    Memory::parse(text).map_err(|_| "write a whole number and a unit, such as 16g".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +93,8 @@ Examples:
 pub(crate) struct ConnectArgs {
     #[command(flatten)]
     pub(crate) driver: DriverChoice,
+    #[command(flatten)]
+    pub(crate) size: DriverSize,
     /// Output: the address with a program for `PySpark` and notebooks, or the address alone
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: ConnectFormat,
@@ -93,6 +114,7 @@ Examples:
   dcp pools
   dcp pools --sessions                           your sessions
   dcp pools --sessions --all --domain logistics  sessions of all users, for operators
+  dcp pools --end-session 0199…                  end a session with its queries
   dcp pools --output json";
 
 #[derive(Debug, clap::Args)]
@@ -103,6 +125,12 @@ pub(crate) struct PoolsArgs {
     /// Show sessions of other users too; it needs the role `operator`
     #[arg(long, requires = "sessions")]
     pub(crate) all: bool,
+    /// End the session of this id, with its queries; it needs the role `operator`
+    #[arg(long, value_name = "ID", conflicts_with = "sessions")]
+    pub(crate) end_session: Option<String>,
+    /// User of the session to end, if several users have one of this id
+    #[arg(long, value_name = "NAME", requires = "end_session")]
+    pub(crate) user: Option<String>,
     /// Only this domain [default: all]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) domain: Option<String>,

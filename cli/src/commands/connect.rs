@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use dcp_connect::route::{CORES, DOMAIN, ENGINE, MEMORY, POOL};
 use http::Uri;
 
-use crate::args::{ConnectArgs, ConnectFormat, DriverChoice};
+use crate::args::{ConnectArgs, ConnectFormat, DriverChoice, DriverSize};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 use crate::sessions;
@@ -16,7 +17,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let options = super::serve::block_on(sessions::options(project, &args.driver.server))?;
-    let address = address(&options.url, &args.driver)?;
+    let address = address(&options.url, &args.driver, args.size)?;
     if args.output == ConnectFormat::Url {
         writeln!(console.out, "{address}")?;
         return Ok(Verdict::Success);
@@ -33,7 +34,7 @@ pub(super) fn run(
 }
 
 /// Returns the address for clients, without a token.
-fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
+fn address(url: &str, choice: &DriverChoice, size: DriverSize) -> Result<String, Failure> {
     let uri: Option<Uri> = url.parse().ok().filter(|_| !url.starts_with("unix:"));
     let uri = uri.ok_or_else(|| {
         Failure::new("the project's `dcp up` listens at a Unix socket only, which Spark Connect clients can't use")
@@ -49,7 +50,9 @@ fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
         address.push_str(";use_ssl=true");
     }
     let DriverChoice { domain, pool, engine, server: _ } = choice;
-    for (key, value) in [("dcp-domain", domain), ("dcp-pool", pool), ("dcp-engine", engine)] {
+    let (cores, memory) = (size.cores.map(|it| it.to_string()), size.memory.map(|it| it.to_string()));
+    let chosen = [(DOMAIN, domain), (POOL, pool), (ENGINE, engine), (CORES, &cores), (MEMORY, &memory)];
+    for (key, value) in chosen {
         if let Some(value) = value {
             let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
             if !is_plain {
@@ -66,6 +69,8 @@ fn address(url: &str, choice: &DriverChoice) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dcp_model::manifest::Memory;
+
     use crate::args::ConnectServer;
 
     fn choice(domain: Option<&str>, pool: Option<&str>) -> DriverChoice {
@@ -83,9 +88,13 @@ mod tests {
                 "sc://localhost:7420/;dcp-domain=a;dcp-pool=b",
             ),
         ] {
-            assert_eq!(address(url, &of).unwrap(), expected);
+            assert_eq!(address(url, &of, DriverSize::default()).unwrap(), expected);
         }
-        assert!(address("unix:///tmp/up.sock", &choice(None, None)).is_err());
-        assert!(address("http://a:1", &choice(Some("a;token=b"), None)).is_err());
+        let size = DriverSize { cores: Some(8), memory: Memory::parse("16g").ok() };
+        let sized = address("https://a", &choice(None, None), size).unwrap();
+        assert_eq!(sized, "sc://a:443/;use_ssl=true;dcp-cores=8;dcp-memory=16g");
+        let rejected = |url, of| address(url, &of, DriverSize::default()).is_err();
+        assert!(rejected("unix:///tmp/up.sock", choice(None, None)));
+        assert!(rejected("http://a:1", choice(Some("a;token=b"), None)));
     }
 }

@@ -23,6 +23,7 @@ use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::jobs;
 use crate::out::{Console, Look, NOTE};
+use crate::pools;
 use crate::progress::ReadProgress;
 use crate::render::{self, Report, titled};
 use crate::select;
@@ -234,5 +235,6 @@ pub(super) fn finish(
             .help("it was written by another version of dcp: use that one or a newer one")
     })?;
     jobs::add_live_state(&mut plan, control, home, project);
+    pools::add_live_state(&mut plan, control, home, project);
     Ok(plan)
 }

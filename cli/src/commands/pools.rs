@@ -24,6 +24,14 @@ pub(super) fn run(
     let lines = block_on(async {
         let options = sessions::options(project, &args.server).await?;
         let remote = Remote::new(options).map_err(|error| sessions::failed(&error))?;
+        if let Some(id) = &args.end_session {
+            let ended = remote.end_session(id, domain, args.user.as_deref()).await;
+            let ended = ended.map_err(|error| sessions::failed(&error))?;
+            return Ok(vec![match args.output {
+                Format::Json => format!("{:#}", json!({ "ended": ended })),
+                Format::Text => render::ended(&ended),
+            }]);
+        }
         if args.sessions {
             let found = remote.sessions(domain, args.all).await.map_err(|error| sessions::failed(&error))?;
             return Ok(match args.output {
@@ -36,7 +44,7 @@ pub(super) fn run(
         Ok(match args.output {
             Format::Json => vec![format!("{:#}", json!({ "pools": found }))],
             Format::Text if found.is_empty() => vec![NO_POOL.to_owned()],
-            Format::Text => render::pools(&found, look),
+            Format::Text => render::pools(&found, look, Timestamp::now()),
         })
     })?;
     for line in lines {

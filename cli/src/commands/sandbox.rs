@@ -41,7 +41,7 @@ fn create(args: &SandboxCreate, project: Option<&Path>, console: &mut Console) -
     let new = NewSandbox {
         name: chosen.name.clone(),
         branch: chosen.branch.clone(),
-        driver: Wanted { domain, pool, engine },
+        driver: Wanted { domain, pool, engine, ..Wanted::default() },
         catalog: catalog.clone(),
         ttl: read_ttl(ttl)?,
     };

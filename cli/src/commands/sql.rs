@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use dcp_compiler::sql;
 use dcp_connect::client::Session;
 use dcp_connect::is_lost;
-use dcp_server::client::AuthenticatedChannel;
 use dcp_workspace::files;
 
 use crate::args::{RowFormat, SqlArgs};
@@ -40,9 +39,9 @@ pub(super) struct Input<'a> {
 }
 
 pub(super) fn run(args: &SqlArgs, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
-    let SqlArgs { sql, file, driver, output, limit } = args;
+    let SqlArgs { sql, file, driver, size, output, limit } = args;
     let input = Input { sql: sql.as_deref(), file: file.as_deref(), output: *output, limit: *limit };
-    run_input(&input, console, async |_| Ok(Place::Sessions(Sessions::open(project, driver).await?)))
+    run_input(&input, console, async |_| Ok(Place::Sessions(Sessions::open(project, driver, *size).await?)))
 }
 
 /// Runs the statements of a command in the session of a place.
@@ -60,12 +59,11 @@ pub(super) fn run_input(
     let script = script(args)?;
     super::serve::block_on(async {
         let place = open(console).await?;
-        let mut interrupts = Interrupts::new()?;
         let session = place.session().await?;
-        let mut runner = StatementRunner { place, session, format, limit: args.limit };
+        let mut runner = StatementRunner { place, session, has_begun: false, format, limit: args.limit };
         let done = match script {
-            Some(script) => runner.run_script(&script, &mut interrupts, console).await,
-            None => prompt::run(&mut runner, &mut interrupts, console).await,
+            Some(script) => runner.run_script(&script, &mut Interrupts::new()?, console).await,
+            None => prompt::run(&mut runner, console).await,
         };
         runner.release().await;
         done
@@ -100,7 +98,9 @@ enum Outcome {
 /// Runs statements one after the other in a session.
 struct StatementRunner {
     place: Place,
-    session: Session<AuthenticatedChannel>,
+    session: Session,
+    /// Whether a statement has begun the session.
+    has_begun: bool,
     format: RowFormat,
     limit: Option<u32>,
 }
@@ -132,12 +132,13 @@ impl StatementRunner {
 
     /// Runs a statement, and writes its rows.
     async fn run(
-        &self,
+        &mut self,
         statement: &str,
         interrupts: &mut Interrupts,
         console: &mut Console,
     ) -> Result<Outcome, Failure> {
         self.place.renew_token().await?;
+        self.has_begun = true;
         let started = Instant::now();
         let mut interrupted = std::pin::pin!(interrupts.next());
         let waiting = progress::Waiting::new(console, "waiting for a driver", WAITING_DELAY);
@@ -190,7 +191,7 @@ impl StatementRunner {
     }
 
     async fn release(&self) {
-        if !self.place.ends_with_the_command() {
+        if !self.has_begun || !self.place.ends_with_the_command() {
             return;
         }
         // If this fails, the session ends with its idle timeout.

@@ -29,8 +29,9 @@ pub(super) fn run(
     let address = args.workload.as_deref().map(Jobs::address).transpose()?;
     let state = Jobs::of(project, args.target.as_deref())?;
     let mut overview = state.overview(address.as_ref())?;
-    if let Some(workload) = args.workload.as_ref().filter(|_| overview.jobs.is_empty()) {
-        let message = format!("no continuous job `{workload}` is applied to {}", state.scope());
+    let is_unknown = overview.jobs.is_empty() && overview.pools.is_empty();
+    if let Some(workload) = args.workload.as_ref().filter(|_| is_unknown) {
+        let message = format!("no continuous job and no pool `{workload}` is applied to {}", state.scope());
         return Err(Failure::new(message).help("`dcp status` lists those that are"));
     }
     let mut verdict = Verdict::Success;
@@ -58,6 +59,7 @@ fn lines(
         (_, Format::Json) if args.watch => vec![jobs::json(overview).to_string()],
         (_, Format::Json) => vec![format!("{:#}", jobs::json(overview))],
         (None, Format::Text) => jobs::table(overview, look),
+        (Some(_), Format::Text) if overview.jobs.is_empty() => jobs::table(overview, look),
         (Some(address), Format::Text) => {
             let events = state.control.run(state.reconciler.events(state.scope(), address, MAX_EVENTS));
             jobs::details(overview, &events.map_err(|error| crate::control::registry_failed(&error))?, look)

@@ -13,7 +13,7 @@ use dcp_model::manifest::KubernetesName;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
-use super::{log, share_of, signed};
+use super::{log, share_of, signed, size_of};
 use crate::clusters::credentials;
 use crate::failure::Failure;
 
@@ -100,6 +100,7 @@ fn source(name: &KubernetesName, declared: &ClusterDrivers) -> Source {
         pool: declared.pool.as_ref().map_or(name.as_str(), |pool| pool.as_str()).to_owned(),
         engine: declared.engine.as_ref().map(ToString::to_string),
         share: share_of(declared.share),
+        size: size_of(declared.cores, declared.memory),
         max_sessions: u64::from(declared.max_sessions),
         idle_timeout: signed(declared.idle_timeout),
     }

@@ -89,10 +89,20 @@ fn whole_number(number: u64) -> String {
 
 pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
     let mut lines = warnings(overview, look);
-    if overview.jobs.is_empty() {
-        lines.push("there are no continuous jobs".to_owned());
-        return lines;
+    match (overview.jobs.is_empty(), overview.pools.is_empty()) {
+        (true, true) => lines.push("there are no continuous jobs and no pools".to_owned()),
+        (false, _) => lines.extend(job_table(overview, look)),
+        (true, false) => {}
     }
+    if !overview.pools.is_empty() {
+        lines.extend((!overview.jobs.is_empty()).then(String::new));
+        lines.extend(super::pools::pools(&overview.pools, look, overview.now));
+    }
+    lines
+}
+
+fn job_table(overview: &Overview, look: Look) -> Vec<String> {
+    let mut lines = Vec::new();
     let head = ["WORKLOAD", "CONDITION", "REVISION", "INPUT", "PROCESS", "BATCH", "LAG", "STARTS"]
         .map(str::to_owned);
     let row = |job: &JobStatus| {
@@ -140,6 +150,9 @@ fn warnings(overview: &Overview, look: Look) -> Vec<String> {
     }
     if let Some(why) = &overview.runner_error {
         warn(format!("the Runner can't be asked: {}", sanitize(why)));
+    }
+    if let Some(why) = &overview.pools_error {
+        warn(format!("the pools are not known: {}", sanitize(why)));
     }
     lines
 }
@@ -287,7 +300,12 @@ pub(crate) fn json(overview: &Overview) -> Value {
         })
     };
     let leader = overview.leader.as_ref().map(|it| value!({"epoch": it.epoch, "heartbeat": it.heartbeat}));
-    value!({"reconciler": leader, "jobs": overview.jobs.iter().map(job).collect::<Vec<_>>()})
+    let jobs: Vec<_> = overview.jobs.iter().map(job).collect();
+    let mut status = value!({"reconciler": leader, "jobs": jobs, "pools": overview.pools});
+    if let Some(why) = &overview.pools_error {
+        status["poolsError"] = value!(why);
+    }
+    status
 }
 
 #[cfg(test)]
@@ -332,7 +350,9 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let name = "orders-of-all-customers-by-day";
         let jobs = vec![job("shop", "orders", now), job("logistics", name, now)];
-        let overview = Overview { jobs, leader: None, runner_error: Some("no route ".repeat(20)), now };
+        let why = Some("no route ".repeat(20));
+        let (pools, pools_error) = (Vec::new(), why.clone());
+        let overview = Overview { jobs, leader: None, runner_error: why, pools, pools_error, now };
         let look = Look { color: false, width: 80, terminal: true, animated: false };
         for shown in [table(&overview, look), details(&overview, &[], look)] {
             let shown = shown.join("\n");

@@ -9,7 +9,7 @@ use dcp_reconciler::plan::{Class, Consent, GivenUp, Live, Plan, Workload};
 use dcp_reconciler::state::Action;
 
 use super::jobs::format_amount;
-use super::sanitize;
+use super::{format_count, sanitize};
 
 pub(crate) use github::github;
 use headline::headline;
@@ -48,12 +48,31 @@ fn is_dangerous(workload: &Workload) -> bool {
 /// Summarizes the effect of the action on the running job.
 fn meaning(workload: &Workload) -> String {
     let cost = cost(workload);
-    let Live::Seen { condition, input_rate, scaled, state_rows, .. } = &workload.live else { return cost };
+    let (condition, input_rate, scaled, state_rows) = match &workload.live {
+        Live::Seen { condition, input_rate, scaled, state_rows, .. } => {
+            (condition, input_rate, scaled, state_rows)
+        }
+        Live::Pool { state, drivers, sessions, users } => {
+            return format!("{cost}; live: {}", live_pool(state, *drivers, *sessions, *users));
+        }
+        Live::NotContinuous | Live::Unknown => return cost,
+    };
     let scaled = scaled.as_ref().map(|scaled| format!(", {scaled}")).unwrap_or_default();
     let rate = input_rate.map(|rate| format!(", {} rows/s", format_amount(rate))).unwrap_or_default();
     let state = state_rows.filter(|rows| *rows > 0 && workload.action == Action::Reset);
     let state = state.map(|rows| format!(", {rows} rows of state")).unwrap_or_default();
     format!("{cost}; live: {condition}{rate}{scaled}{state}")
+}
+
+/// Describes the drivers and sessions of a pool.
+fn live_pool(state: &str, drivers: u64, sessions: u64, users: u64) -> String {
+    if drivers == 0 {
+        return sanitize(state);
+    }
+    let count = |number: u64, what: &str| format_count(usize::try_from(number).unwrap_or(usize::MAX), what);
+    let of = if users == 0 { String::new() } else { format!(" of {}", count(users, "user")) };
+    let (drivers, sessions) = (count(drivers, "driver"), count(sessions, "session"));
+    format!("{}, {drivers}, {sessions}{of}", sanitize(state))
 }
 
 fn cost(workload: &Workload) -> String {
@@ -91,13 +110,25 @@ fn cost(workload: &Workload) -> String {
     }
 }
 
-/// Names the jobs whose live state is unknown, and the reason.
-fn live(plan: &Plan) -> Option<String> {
-    let changes = |workload: &&Workload| workload.live == Live::Unknown && workload.action != Action::Create;
-    let unknown: Vec<String> = plan.workloads.iter().filter(changes).map(Workload::id).collect();
-    let (first, others) = unknown.split_first()?;
+/// Names the jobs and pools whose live state is unknown, and the reasons.
+fn unknown(plan: &Plan) -> impl Iterator<Item = String> {
+    let is_unknown = |it: &&Workload| it.live == Live::Unknown && it.action != Action::Create;
+    let unknown = || plan.workloads.iter().filter(is_unknown);
+    let jobs = named(unknown().filter(|it| !it.changes_pool())).map(|named| {
+        format!("how {named} runs is not known: the Runner does not answer, or has forgotten the run")
+    });
+    let pools = named(unknown().filter(|it| it.changes_pool())).map(|named| {
+        format!("the sessions of {named} are not known: the proxy for Spark Connect does not answer")
+    });
+    jobs.into_iter().chain(pools)
+}
+
+/// Names the first of some workloads, and counts the others; none if there is none.
+fn named<'a>(workloads: impl Iterator<Item = &'a Workload>) -> Option<String> {
+    let ids: Vec<String> = workloads.map(Workload::id).collect();
+    let (first, others) = ids.split_first()?;
     let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-    Some(format!("how {first}{more} runs is not known: the Runner does not answer, or has forgotten the run"))
+    Some(format!("{first}{more}"))
 }
 
 /// Describes the applied revisions that were given up, with a remedy.

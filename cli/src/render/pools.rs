@@ -1,20 +1,21 @@
 //! Pools and sessions, for people.
 
 use dcp_connect::sandboxes::Sandbox;
-use dcp_connect::{DriverCounts, PoolStatus, SessionStatus};
+use dcp_connect::{DriverCounts, Failure, PoolStatus, SessionStatus};
 use jiff::Timestamp;
 
 use super::run::format_duration_short;
-use super::{NamedRow, aligned_with_names, sanitize};
-use crate::out::{BOLD, Look};
+use super::{NamedRow, aligned_with_names, sanitize, titled};
+use crate::out::{BOLD, ERROR, HELP, Look};
 
-/// Returns a table of pools. Names are never cut, as commands take them.
-pub(crate) fn pools(pools: &[PoolStatus], look: Look) -> Vec<String> {
-    let head = ["POOL", "ENGINE", "SHARE", "READY", "STARTING", "DRAINING", "SESSIONS"].map(str::to_owned);
+/// Returns a table of pools with their failures. Names are never cut, as commands take them.
+pub(crate) fn pools(pools: &[PoolStatus], look: Look, now: Timestamp) -> Vec<String> {
+    let head = ["POOL", "STATE", "ENGINE", "SHARE", "READY", "STARTING", "DRAINING", "SESSIONS"];
     let row = |pool: &PoolStatus| {
         let DriverCounts { ready, starting, draining } = pool.drivers;
         [
             sanitize(&format!("{}/{}", pool.domain, pool.name)),
+            pool.state.name().to_owned(),
             sanitize(&pool.engine),
             sanitize(&pool.share),
             ready.to_string(),
@@ -23,7 +24,30 @@ pub(crate) fn pools(pools: &[PoolStatus], look: Look) -> Vec<String> {
             pool.sessions.to_string(),
         ]
     };
-    table(head, pools.iter().map(row), look)
+    let failures = pools.iter().filter_map(|pool| failure(pool, look, now)).flatten();
+    table(head.map(str::to_owned), pools.iter().map(row), look).into_iter().chain(failures).collect()
+}
+
+/// Describes the failure of a pool, with the way to its cause.
+fn failure(pool: &PoolStatus, look: Look, now: Timestamp) -> Option<Vec<String>> {
+    let Failure { attempts, at, message, execution, cause: _ } = pool.failure.as_ref()?;
+    let name = sanitize(&format!("{}/{}", pool.domain, pool.name));
+    let ago = format_duration_short(now.duration_since(*at));
+    let failed = match attempts {
+        1 => format!("the last driver of {name} failed {ago} ago"),
+        times => format!("the last {times} drivers of {name} failed, the last one {ago} ago"),
+    };
+    let mut lines = vec![titled(0, "failing:", ERROR, &format!("{failed}: {}", sanitize(message)), look)];
+    if let Some(execution) = execution {
+        lines.push(titled(
+            2,
+            "help:",
+            HELP,
+            &format!("`dcp logs {}` has the log", sanitize(execution)),
+            look,
+        ));
+    }
+    Some(lines)
 }
 
 /// Returns a table of sessions.
@@ -39,6 +63,12 @@ pub(crate) fn sessions(sessions: &[SessionStatus], look: Look, now: Timestamp) -
         ]
     };
     table(head, sessions.iter().map(row), look)
+}
+
+/// Describes a session that was ended.
+pub(crate) fn ended(session: &SessionStatus) -> String {
+    let SessionStatus { domain, user, session_id, pool, .. } = session;
+    sanitize(&format!("ended the session {session_id} of {user} on {domain}/{pool}"))
 }
 
 /// Returns a table of sandboxes.

@@ -11,16 +11,16 @@ use super::messages::{
     Command, ExecutePlanRequest, ExecutePlanResponse, Ignored, Limit, Plan, ReattachExecuteRequest,
     ReattachOptions, Relation, ReleaseAll, ReleaseExecuteRequest, RequestOption, Sql, SqlCommand,
 };
-use super::{CLIENT, Retries, Service, Session, path};
+use super::{CLIENT, Retries, Session, path};
 use crate::wire::request::random_uuid;
 
 /// The batches of a result, each a stream of Arrow of its own.
 #[derive(Debug)]
-pub struct Batches<T> {
-    responses: Responses<T>,
+pub struct Batches {
+    responses: Responses,
 }
 
-impl<T: Service> Batches<T> {
+impl Batches {
     /// Returns the next batch; none at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         while let Some(response) = self.responses.next().await? {
@@ -33,12 +33,12 @@ impl<T: Service> Batches<T> {
 }
 
 /// Executes a statement: a command at once, and a query by the relation that the server makes of it.
-pub(super) async fn execute<T: Service>(
-    session: &Session<T>,
+pub(super) async fn execute(
+    session: &Session,
     sql: &str,
     arguments: &Arguments,
     limit: Option<u32>,
-) -> Result<Batches<T>, Status> {
+) -> Result<Batches, Status> {
     let sql = Sql { query: sql.to_owned(), named_arguments: arguments.0.clone() };
     let sql = Relation { sql: Some(sql), limit: None };
     let command = Command { sql_command: Some(SqlCommand { input: Some(sql.clone()) }) };
@@ -61,8 +61,8 @@ pub(super) async fn execute<T: Service>(
 
 /// The responses of one operation, from several streams if one ends early.
 #[derive(Debug)]
-struct Responses<T> {
-    session: Session<T>,
+struct Responses {
+    session: Session,
     operation: String,
     plan: Plan,
     stream: Option<Streaming<ExecutePlanResponse>>,
@@ -72,8 +72,8 @@ struct Responses<T> {
     retries: Retries,
 }
 
-impl<T: Service> Responses<T> {
-    fn new(session: &Session<T>, plan: Plan) -> Self {
+impl Responses {
+    fn new(session: &Session, plan: Plan) -> Self {
         Self {
             session: session.clone(),
             operation: random_uuid(),

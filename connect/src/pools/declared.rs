@@ -10,7 +10,7 @@ use dcp_reconciler::state::{Action, Revision, Scope};
 use jiff::SignedDuration;
 
 use super::size;
-use crate::session::{Pool, PoolKey, Share};
+use crate::session::{Pool, PoolKey, Share, Size};
 
 /// A pool as it is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(super) struct DeclaredPool {
     /// The revision that replaced drivers last. A driver of an earlier one is replaced.
     pub(super) build: u64,
     pub(super) engine: String,
+    pub(super) resources: Size,
     pub(super) idle_timeout: SignedDuration,
     pub(super) size: size::Declared,
     /// The author of the newest revision.
@@ -63,6 +64,7 @@ impl DeclaredPools {
                 build: build(&changed.revisions),
                 job: pool.job_fingerprint.as_str().to_owned(),
                 engine: job.engine.version.clone(),
+                resources: resources(&job.resources),
                 idle_timeout: signed(pool.settings.sessions.idle_timeout),
                 size: size(&pool.settings),
                 author: changed.author,
@@ -84,6 +86,7 @@ impl DeclaredPools {
             key: key.clone(),
             engine: declared.engine.clone(),
             share: declared.size.share,
+            size: declared.resources,
             starts: true,
         };
         self.pools.iter().map(listed).collect()
@@ -116,6 +119,16 @@ fn size(settings: &manifest::PoolSettings) -> size::Declared {
         sessions_per_driver: u64::from(settings.sessions.per_driver),
         recycle_after: signed(settings.recycle.after_age),
         recycle_sessions: u64::from(settings.recycle.after_sessions),
+    }
+}
+
+/// Returns the size of a driver: that of all its executors, where the queries run.
+fn resources(resources: &manifest::Resources) -> Size {
+    let executors = &resources.executors;
+    let number = u64::from(executors.max.or(executors.instances).unwrap_or(1));
+    Size {
+        cores: Some(number * u64::from(executors.cores)),
+        memory: Some(number.saturating_mul(executors.memory.bytes())),
     }
 }
 

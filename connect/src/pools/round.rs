@@ -2,37 +2,30 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Record};
-use dcp_runner::execution::{Id, Phase};
-use dcp_runner::request::{Definition, Fence, Reference, Submit};
-use dcp_runner::streaming::Streaming;
+use dcp_runner::execution::Phase;
+use dcp_runner::request::Fence;
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
-use super::Pools;
 use super::declared::{DeclaredPool, DeclaredPools};
 use super::size::{self, State};
 use super::step::{Failure, StepResult, with_timeout};
+use super::{Pools, failing};
 use crate::discovery;
-use crate::session::{Driver, DriverState, Pool, PoolKey, Share, StoredDriver};
+use crate::session::{Driver, DriverState, Pool, PoolFailure, PoolKey, Share, StoredDriver};
 use crate::store::Demand;
 use crate::store::members::Member;
 
 /// The name of the loop at the Runner.
-const CALLER: &str = "the pool loop";
+pub(super) const CALLER: &str = "the pool loop";
 /// Time for which ended sessions and drivers are stored.
 pub(super) const RETENTION: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Time for which a session counts as waiting after its last call. Its client repeats the call before.
 const DEMAND_TIME: SignedDuration = SignedDuration::from_secs(20);
-/// Grace period of a driver without sessions.
-const GRACE: u64 = 5;
 const MAX_PARALLEL: usize = 16;
 /// The error of a loop that is no leader any more.
 const LOST: &str = "another loop acts";
-/// Pauses after drivers that ended before they served: the first, and the longest.
-const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
-const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 
 /// The state that one round passes on to the next. A new leader begins without it.
 #[derive(Debug, Default)]
@@ -43,21 +36,18 @@ pub(super) struct Memory {
 }
 
 #[derive(Debug, Default)]
-struct PoolMemory {
+pub(super) struct PoolMemory {
     surplus_since: Option<Timestamp>,
-    /// Drivers in a row that have ended before they served.
-    failures: u32,
-    not_before: Option<Timestamp>,
+    /// The last failure, as it is stored.
+    pub(super) failure: Option<PoolFailure>,
     /// The problem that was logged last.
     problem: Option<String>,
 }
 
 impl PoolMemory {
-    /// Delays the next start after a failure.
-    fn back_off(&mut self, now: Timestamp) {
-        let doubled = FIRST_BACKOFF.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        self.not_before = now.checked_add(doubled.min(MAX_BACKOFF)).ok();
+    /// Returns whether a failure delays the next start.
+    pub(super) fn is_delayed(&self, now: Timestamp) -> bool {
+        self.failure.as_ref().is_some_and(|failure| now < failing::not_before(failure))
     }
 }
 
@@ -81,6 +71,7 @@ struct Stored {
     members: Vec<Member>,
     drivers: HashMap<String, StoredDriver>,
     demand: Demand,
+    failure: Option<PoolFailure>,
 }
 
 impl Round<'_> {
@@ -97,7 +88,8 @@ impl Round<'_> {
         }
         let mut remembered = std::mem::take(&mut memory.pools);
         let pools = stored.into_iter().map(|(key, stored)| {
-            let memory = remembered.remove(&key).unwrap_or_default();
+            let mut memory = remembered.remove(&key).unwrap_or_default();
+            memory.failure.clone_from(&stored.failure);
             (key, stored, memory)
         });
         let pools: Vec<_> = pools.collect();
@@ -126,7 +118,7 @@ impl Round<'_> {
         if is_lost { Err(LOST.to_owned()) } else { Ok(()) }
     }
 
-    /// Reads members, drivers and demand of all pools of the control plane.
+    /// Reads members, drivers, demand and failures of all pools of the control plane.
     async fn stored(&self) -> dcp_database::Result<BTreeMap<PoolKey, Stored>> {
         let mut all: BTreeMap<PoolKey, Stored> = BTreeMap::new();
         for member in self.pools.store.members().await? {
@@ -138,6 +130,10 @@ impl Round<'_> {
                 let of_pool = all.entry(stored.driver.pool.clone()).or_default();
                 of_pool.drivers.insert(stored.driver.id.clone(), stored);
             }
+        }
+        for failure in self.pools.store.failures().await? {
+            let key = failure.pool.clone();
+            all.entry(key).or_default().failure = Some(failure);
         }
         for (key, demand) in self.pools.store.demand(self.now() - DEMAND_TIME).await? {
             if let Some(stored) = all.get_mut(&key) {
@@ -151,7 +147,8 @@ impl Round<'_> {
 
     /// Keeps one pool.
     async fn keep(&self, key: &PoolKey, stored: Stored, memory: &mut PoolMemory) -> StepResult {
-        let Stored { members, mut drivers, demand } = stored;
+        let Stored { members, mut drivers, demand, failure: _ } = stored;
+        let has_members = !members.is_empty();
         let mut live = Vec::new();
         for member in members {
             let Some(record) = self.observe(&member, memory).await? else { continue };
@@ -171,8 +168,17 @@ impl Round<'_> {
             for observed in &live {
                 self.end(observed, true).await?;
             }
-            return Ok(());
+            // The end of a member that the Runner rejects has to wait, too.
+            return if has_members { Ok(()) } else { self.clear_failure(key, memory).await };
         };
+        let now = self.now();
+        let is_over = |failure: &PoolFailure| {
+            let mut drivers = live.iter().filter_map(|it| it.driver.as_ref());
+            failure.job != declared.job || drivers.any(|driver| failing::is_over(failure, driver, now))
+        };
+        if memory.failure.as_ref().is_some_and(is_over) {
+            self.clear_failure(key, memory).await?;
+        }
         for observed in &live {
             match observed.member.is_ending {
                 false => self.report(&observed.member, &observed.record, declared).await?,
@@ -183,12 +189,12 @@ impl Round<'_> {
         self.size(key, declared, &live, demand, memory).await
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         (self.pools.clock)()
     }
 
     /// Fails once the lease is not certainly held any more, before anything is done.
-    fn require_lease(&self) -> StepResult {
+    pub(super) fn require_lease(&self) -> StepResult {
         if (self.is_leading)() { Ok(()) } else { Err(Failure::Lost) }
     }
 
@@ -203,105 +209,6 @@ impl Round<'_> {
         Ok(())
     }
 
-    /// Returns the execution of a member; none if there is none any more. A submit whose response is not known is repeated.
-    async fn observe(&self, member: &Member, memory: &mut PoolMemory) -> StepResult<Option<Record>> {
-        let Some(execution) = &member.execution else { return self.submit(member, memory).await };
-        let id = Id::parse(execution);
-        let id = id.ok_or_else(|| Failure::Pool(format!("`{execution}` is no id of an execution")))?;
-        match with_timeout(self.pools.runner.check(&id)).await {
-            Ok(record) => Ok(Some(record)),
-            // It ended so long ago that the Runner has forgotten it.
-            Err(Error::NotFound(_)) => {
-                self.remove(member).await?;
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn remove(&self, member: &Member) -> StepResult {
-        self.require_lease()?;
-        Ok(self.pools.store.remove_member(member).await?)
-    }
-
-    /// Submits the execution of a member; none if the Runner rejects it.
-    async fn submit(&self, member: &Member, memory: &mut PoolMemory) -> StepResult<Option<Record>> {
-        self.require_lease()?;
-        let submit = self.submit_of(member)?;
-        match with_timeout(self.pools.runner.submit(submit)).await {
-            Ok(submitted) => {
-                let record = submitted.record;
-                self.pools.store.set_execution(member, record.id().as_str()).await?;
-                Ok(Some(record))
-            }
-            Err(error @ (Error::Invalid { .. } | Error::NotFound(_))) => {
-                // The Runner has stored nothing.
-                self.remove(member).await?;
-                memory.back_off(self.now());
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Returns the submit of a member, which is the same each time.
-    fn submit_of(&self, member: &Member) -> StepResult<Submit> {
-        let job = Fingerprint::parse(&member.job);
-        let job = job.ok_or_else(|| Failure::Pool(format!("`{}` is no job", member.job)))?;
-        let PoolKey { scope, domain, name } = &member.pool;
-        let reference = Reference {
-            scope: scope.clone(),
-            domain: domain.clone(),
-            name: name.clone(),
-            fingerprint: Some(job),
-        };
-        let author = self.declared.pools.get(&member.pool).map(|declared| declared.author.clone());
-        let grace = Some(dcp_model::manifest::Duration::from_secs(GRACE));
-        Ok(Submit {
-            token: format!("{}:{}", self.fence.lease, member.nonce),
-            job: Definition::Applied(reference),
-            parameters: BTreeMap::new(),
-            streaming: Some(Streaming {
-                trigger: None,
-                checkpoint: None,
-                state: None,
-                grace,
-                executors: None,
-            }),
-            exclusive: Some(format!("pool:{scope}/{domain}/{name}#{}", member.slot)),
-            order: None,
-            fence: Some(self.fence.clone()),
-            by: CALLER.to_owned(),
-            on_behalf_of: author,
-        })
-    }
-
-    /// Records that a member has ended. The next start waits if it ended before it served.
-    async fn settle_end(
-        &self,
-        member: &Member,
-        record: &Record,
-        driver: Option<&StoredDriver>,
-        memory: &mut PoolMemory,
-    ) -> StepResult {
-        self.require_lease()?;
-        if let Some(stored) = driver {
-            self.pools.store.set_gone(&stored.driver.id).await?;
-        }
-        let has_served = driver.is_some_and(|stored| stored.state != DriverState::Starting);
-        if has_served {
-            (memory.failures, memory.not_before) = (0, None);
-        } else if !member.is_ending {
-            memory.back_off(self.now());
-            (self.pools.log)(&format!(
-                "a driver of the pool `{}` has ended before it served: see `dcp logs {}`",
-                member.pool,
-                record.id()
-            ));
-        }
-        self.remove(member).await
-    }
-
     /// Stores the address of a driver that runs.
     async fn report(&self, member: &Member, record: &Record, declared: &DeclaredPool) -> StepResult {
         let Some(attempt) = record.execution.attempts.last() else { return Ok(()) };
@@ -313,6 +220,7 @@ impl Round<'_> {
             address,
             engine: declared.engine.clone(),
             share: declared.size.share,
+            size: declared.resources,
             max_sessions: declared.size.sessions_per_driver,
             started: attempt.running.unwrap_or(attempt.begun),
         };
@@ -342,13 +250,11 @@ impl Round<'_> {
         for observed in decision.end.iter().filter_map(of) {
             self.end(observed, false).await?;
         }
-        if memory.not_before.is_some_and(|at| now < at) {
-            return Ok(());
-        }
         let mut taken: Vec<i64> = observed.iter().map(|it| it.member.slot).collect();
         for _ in 0..decision.start {
             let slots = 0..=i64::try_from(taken.len()).unwrap_or(i64::MAX);
-            let Some(slot) = slots.into_iter().find(|slot| !taken.contains(slot)) else { break };
+            let free = slots.into_iter().find(|slot| !taken.contains(slot));
+            let Some(slot) = free.filter(|_| !memory.is_delayed(now)) else { break };
             taken.push(slot);
             self.start(key, declared, slot, memory).await?;
         }

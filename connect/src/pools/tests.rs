@@ -1,5 +1,8 @@
 //! The loop in a simulated world: the Runner loses responses, drivers die, and the loop is interrupted between any two steps.
 
+mod failing;
+
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future as _;
 use std::path::Path;
@@ -21,7 +24,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 
 use super::declared::DeclaredPool;
 use super::*;
-use crate::session::{DriverState, PoolKey, SessionKey, Share};
+use crate::session::{DriverState, PoolKey, SessionKey, Share, Size};
 use crate::store::Bound;
 
 const MAX: u64 = 4;
@@ -41,6 +44,8 @@ struct Inner {
     by_token: BTreeMap<String, Id>,
     records: BTreeMap<Id, Record>,
     newest: u64,
+    /// The error of all submits.
+    rejection: Option<Error>,
 }
 
 impl World {
@@ -137,6 +142,9 @@ impl Runner for World {
                 return Err(Error::Fenced { lease: "pools".to_owned(), epoch, newest: inner.newest });
             }
             inner.newest = epoch;
+            if let Some(error) = &inner.rejection {
+                return Err(error.clone());
+            }
             if let Some(id) = inner.by_token.get(&submit.token) {
                 return Ok(Submitted { record: inner.records[id].clone(), fresh: false });
             }
@@ -205,15 +213,17 @@ impl Fingerprinted for Submit {
     }
 }
 
-/// The simulated time, in milliseconds.
-static NOW: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(1_000_000);
+thread_local! {
+    /// The simulated time of a test, in seconds.
+    static NOW: Cell<i64> = const { Cell::new(1_000) };
+}
 
 fn now() -> Timestamp {
-    Timestamp::from_millisecond(NOW.load(std::sync::atomic::Ordering::SeqCst)).unwrap()
+    Timestamp::from_second(NOW.get()).unwrap()
 }
 
 fn advance(seconds: i64) {
-    NOW.fetch_add(seconds * 1000, std::sync::atomic::Ordering::SeqCst);
+    NOW.set(NOW.get() + seconds);
 }
 
 fn key() -> PoolKey {
@@ -225,6 +235,7 @@ fn declared(share: Share, build: u64) -> DeclaredPools {
         job: dcp_model::primitive::Fingerprint::of(&build.to_string()).as_str().to_owned(),
         build,
         engine: "4.1".to_owned(),
+        resources: Size::default(),
         idle_timeout: SignedDuration::from_hours(1),
         size: size::Declared {
             share,
@@ -274,7 +285,7 @@ impl Users {
     async fn step(&mut self, store: &Store) {
         for stored in store.drivers().await.unwrap() {
             if stored.state == DriverState::Starting && self.random.random_bool(0.7) {
-                store.set_open(&stored.driver.id).await.unwrap();
+                store.set_open(&stored.driver.id, now()).await.unwrap();
             }
         }
         for _ in 0..self.random.random_range(0..3) {
@@ -327,6 +338,17 @@ impl Users {
     }
 }
 
+fn world(seed: u64, lost: u32) -> Arc<World> {
+    Arc::new(World(Mutex::new(Inner {
+        random: StdRng::seed_from_u64(seed),
+        lost,
+        by_token: BTreeMap::new(),
+        records: BTreeMap::new(),
+        newest: 0,
+        rejection: None,
+    })))
+}
+
 async fn pools(path: &Path, world: &Arc<World>) -> Pools {
     Pools {
         registry: Sql::sqlite(path).await.unwrap(),
@@ -342,13 +364,7 @@ async fn pools(path: &Path, world: &Arc<World>) -> Pools {
 async fn simulate(seed: u64) {
     let folder = tempfile::tempdir().unwrap();
     let random = StdRng::seed_from_u64(seed);
-    let world = Arc::new(World(Mutex::new(Inner {
-        random: StdRng::seed_from_u64(seed ^ 1),
-        lost: 20,
-        by_token: BTreeMap::new(),
-        records: BTreeMap::new(),
-        newest: 0,
-    })));
+    let world = world(seed ^ 1, 20);
     let pools = pools(&folder.path().join("state.db"), &world).await;
     let is_private = seed % 2 == 1;
     let share = if is_private { Share::Private } else { Share::Domain };
@@ -386,7 +402,7 @@ async fn settle(pools: &Pools, world: &World, users: &mut Users, declared: &Decl
         advance(30);
         world.step(0);
         for stored in pools.store.drivers().await.unwrap() {
-            pools.store.set_open(&stored.driver.id).await.unwrap();
+            pools.store.set_open(&stored.driver.id, now()).await.unwrap();
         }
         round(pools, declared, epoch, &mut memory, None).await.unwrap();
     }

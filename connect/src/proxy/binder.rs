@@ -14,7 +14,7 @@ use super::{Inner, ROLE, resource};
 use crate::directory::Snapshot;
 use crate::failure::{Handle, invalid_handle, retry_after, unavailable};
 use crate::route::{self, DOMAIN, Route, route};
-use crate::session::{Pool, PoolKey, SessionKey, StoredDriver, StoredSession};
+use crate::session::{Pool, PoolFailure, PoolKey, SessionKey, StoredDriver, StoredSession};
 use crate::store::Bound;
 
 /// Time for which a call waits for a driver, before its client is asked to try again.
@@ -121,7 +121,8 @@ impl Inner {
                 return Err(retry_after(Code::ResourceExhausted, FULL_DELAY, message));
             }
             if timeout_at(deadline, directory.changed()).await.is_err() {
-                let message = format!("a driver for the domain `{}` is starting; try again", key.domain);
+                let failure = found.waits_for.as_ref().and_then(|pool| snapshot.failure(pool));
+                let message = failure.map_or_else(|| starting(&key.domain), failing);
                 return Err(retry_after(Code::Unavailable, COLD_DELAY, message));
             }
         }
@@ -189,6 +190,16 @@ impl Route {
     }
 }
 
+fn starting(domain: &str) -> String {
+    format!("a driver for the domain `{domain}` is starting; try again")
+}
+
+fn failing(failure: &PoolFailure) -> String {
+    let PoolFailure { pool, attempts, message, execution, .. } = failure;
+    let logs = execution.as_ref().map(|id| format!("; see `dcp logs {id}`")).unwrap_or_default();
+    format!("drivers of the pool `{pool}` fail ({attempts} in a row): {message}{logs}; it is tried again")
+}
+
 fn no_pool(caller: &Caller) -> String {
     format!(
         "`{}` may use no pool; ask for the role `{}` in a domain that has one",
@@ -198,12 +209,11 @@ fn no_pool(caller: &Caller) -> String {
 }
 
 fn no_such_pool(asked: &route::Request, domain: &str) -> String {
-    let mut wanted = String::new();
-    for (what, name) in [("named", &asked.pool), ("of the engine", &asked.engine)] {
-        if let Some(name) = name {
-            wanted.extend([" ", what, " `", name, "`"]);
-        }
-    }
+    let named = [("named", &asked.pool), ("of the engine", &asked.engine)];
+    let named = named.into_iter().filter_map(|(what, name)| Some(format!(" {what} `{}`", name.as_ref()?)));
+    let cores = asked.size.cores.map(|cores| format!(" with at least {cores} cores"));
+    let memory = asked.size.memory.map(|memory| format!(" with at least {} MiB of memory", memory >> 20));
+    let wanted: String = named.chain(cores).chain(memory).collect();
     format!(
         "the domain `{domain}` has no pool{wanted} that you may use; the role `{}` is needed, and `dcp pools` lists the pools",
         ROLE.as_str()

@@ -19,9 +19,9 @@ use tonic::body::Body;
 
 use super::method::Method;
 use super::outgoing::Outgoing;
-use super::{Inner, forward};
+use super::{Inner, Proxy, forward};
 use crate::client::{Session, Wanted};
-use crate::session::{DriverState, StoredDriver};
+use crate::session::{DriverState, SessionKey, StoredDriver};
 use crate::wire::frame::Frames;
 use crate::wire::request;
 
@@ -56,7 +56,8 @@ impl Inner {
     }
 
     async fn probe(self: &Arc<Self>, stored: &StoredDriver) {
-        let service = DriverService { inner: Arc::clone(self), stored: stored.clone() };
+        let service =
+            DriverService { inner: Arc::clone(self), stored: stored.clone(), user: USER.to_owned() };
         let Ok(session) = Session::new(service, &Wanted::default()) else { return };
         // Releasing a session that does not exist succeeds, and leaves nothing.
         if !matches!(timeout(TIMEOUT, session.try_release()).await, Ok(Ok(()))) {
@@ -66,11 +67,21 @@ impl Inner {
         let _ = timeout(WARM_UP_TIMEOUT, warm_up(&session)).await;
         let _ = timeout(TIMEOUT, session.try_release()).await;
         // If this fails, the next probe records it.
-        let _ = self.store.set_open(&stored.driver.id).await;
+        let _ = self.store.set_open(&stored.driver.id, (self.clock)()).await;
     }
 }
 
-async fn warm_up<T: crate::client::Service>(session: &Session<T>) -> Result<(), Status> {
+impl Proxy {
+    /// Ends a session at its driver, in the name of its user.
+    pub(crate) async fn release(&self, stored: &StoredDriver, key: &SessionKey) -> Result<(), Status> {
+        let inner = Arc::clone(&self.0);
+        let service = DriverService { inner, stored: stored.clone(), user: key.user.clone() };
+        let session = Session::new(service, &Wanted::default()).map_err(Status::internal)?;
+        session.with_id(key.session.clone()).try_release().await
+    }
+}
+
+async fn warm_up(session: &Session) -> Result<(), Status> {
     let mut batches = session.execute(WARM_UP, None).await?;
     while batches.next().await?.is_some() {}
     Ok(())
@@ -81,6 +92,7 @@ async fn warm_up<T: crate::client::Service>(session: &Session<T>) -> Result<(), 
 struct DriverService {
     inner: Arc<Inner>,
     stored: StoredDriver,
+    user: String,
 }
 
 impl DriverService {
@@ -89,10 +101,10 @@ impl DriverService {
         let mut frames = Frames::new(body);
         let first = frames.next().await?;
         let mut first = first.ok_or_else(|| Status::internal("the call has no message"))?;
-        request::set_user(&mut first, USER);
+        request::set_user(&mut first, &self.user);
         let token = (self.inner.tokens)(&self.stored.driver.id);
         let token = token.as_ref().map(SecretValue::expose);
-        let body = Outgoing::new(first.freeze(), frames, USER, "");
+        let body = Outgoing::new(first.freeze(), frames, &self.user, "");
         let address = &self.stored.driver.address;
         let request = forward::upstream_request(&parts, address, token, Method::Other, body)?;
         Ok(self.inner.send(&self.stored, request).await?.map(Body::new))

@@ -78,6 +78,17 @@ impl Sessions {
         session
     }
 
+    /// Records that a session has ended, however its client names it.
+    pub(crate) fn set_ended(&self, key: &SessionKey) {
+        let SessionKey { domain, user, session } = key;
+        for domain in [None, Some(domain.clone())] {
+            let named = Named { domain, user: user.clone(), session: session.clone() };
+            if let Some(session) = self.get(&named).filter(|session| session.key == *key) {
+                session.set_ended();
+            }
+        }
+    }
+
     /// Counts a call of a session until the result is dropped.
     pub(crate) fn begin_call(&self, session: &Arc<Session>) -> InUse {
         session.calls.fetch_add(1, Ordering::AcqRel);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dcp_server::Credential;
 
 use super::*;
-use crate::session::{Pool, PoolKey, Share};
+use crate::session::{Pool, PoolKey, Share, Size};
 use crate::store::Store;
 
 fn now() -> Timestamp {
@@ -15,7 +15,8 @@ fn now() -> Timestamp {
 async fn proxy(folder: &tempfile::TempDir) -> Proxy {
     let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
     let key = PoolKey { scope: "shop".to_owned(), domain: "logistics".to_owned(), name: "small".to_owned() };
-    let pool = Pool { key, engine: "4.1".to_owned(), share: Share::Domain, starts: true };
+    let pool =
+        Pool { key, engine: "4.1".to_owned(), share: Share::Domain, size: Size::default(), starts: true };
     store.set_pools(true, &[pool]).await.unwrap();
     Proxy::start(store, Arc::new(|_| None), now).await.unwrap()
 }

@@ -26,7 +26,8 @@ impl sandboxes_server::Sandboxes for SandboxesService {
         let proto::CreateSandboxRequest { name, domain, pool, engine, catalog, branch, ttl_seconds } =
             request.into_inner();
         let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        let driver = Wanted { domain: given(domain), pool: given(pool), engine: given(engine) };
+        let driver =
+            Wanted { domain: given(domain), pool: given(pool), engine: given(engine), ..Wanted::default() };
         let new = NewSandbox {
             name,
             branch,

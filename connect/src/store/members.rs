@@ -79,7 +79,5 @@ impl Store {
 
 /// Binds the identity of a member to the first five parameters.
 fn bind<'q>(query: super::Query<'q>, member: &'q Member) -> super::Query<'q> {
-    let PoolKey { scope, domain, name } = &member.pool;
-    let query = query.bind(scope.as_str()).bind(domain.as_str()).bind(name.as_str());
-    query.bind(member.slot).bind(member.nonce.as_str())
+    super::failures::bind_pool(query, &member.pool).bind(member.slot).bind(member.nonce.as_str())
 }

@@ -4,16 +4,24 @@ use dcp_database::{Database, Result};
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
-use crate::session::{Driver, DriverState, Pool, PoolKey, SessionKey, Share, StoredDriver, StoredSession};
+use crate::session::{
+    Driver, DriverState, Pool, PoolKey, SessionKey, Share, Size, StoredDriver, StoredSession,
+};
 
 /// The columns of a driver.
 pub(super) const DRIVER: &str = "id, scope, domain, pool, address, engine, share, max_sessions, started_at, seen_at, state, \
-    owner, live, total";
+    owner, live, total, opened_at, cores, memory";
 
 pub(super) fn pool(database: &Database, row: &AnyRow) -> Result<Pool> {
     let text = |at| database.get::<String>(row, at);
     let key = PoolKey { scope: text(0)?, domain: text(1)?, name: text(2)? };
-    Ok(Pool { key, engine: text(3)?, share: share(database, row, 4)?, starts: database.number(row, 5)? != 0 })
+    Ok(Pool {
+        key,
+        engine: text(3)?,
+        share: share(database, row, 4)?,
+        size: size(database, row, 6)?,
+        starts: database.number(row, 5)? != 0,
+    })
 }
 
 pub(super) fn driver(database: &Database, row: &AnyRow) -> Result<StoredDriver> {
@@ -24,6 +32,7 @@ pub(super) fn driver(database: &Database, row: &AnyRow) -> Result<StoredDriver> 
         address: text(4)?,
         engine: text(5)?,
         share: share(database, row, 6)?,
+        size: size(database, row, 15)?,
         max_sessions: database.number(row, 7)?,
         started: time(database, row, 8)?,
     };
@@ -38,6 +47,7 @@ pub(super) fn driver(database: &Database, row: &AnyRow) -> Result<StoredDriver> 
         driver,
         seen: time(database, row, 9)?,
         state,
+        opened: Some(time(database, row, 14)?).filter(|at| *at != Timestamp::UNIX_EPOCH),
         owner: Some(text(11)?).filter(|owner| !owner.is_empty()),
         live: database.number(row, 12)?,
         total: database.number(row, 13)?,
@@ -67,6 +77,12 @@ fn share(database: &Database, row: &AnyRow, column: usize) -> Result<Share> {
         "domain" => Ok(Share::Domain),
         other => Err(database.corrupt(&format!("`{other}` is no share level"))),
     }
+}
+
+/// Reads a size from two columns.
+fn size(database: &Database, row: &AnyRow, column: usize) -> Result<Size> {
+    let known = |at| Ok(Some(database.number(row, at)?).filter(|number| *number > 0));
+    Ok(Size { cores: known(column)?, memory: known(column + 1)? })
 }
 
 pub(super) fn time(database: &Database, row: &AnyRow, column: usize) -> Result<Timestamp> {

@@ -8,27 +8,27 @@ use super::{Store, rows};
 
 /// The identity of a sandbox. Two users never share one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SandboxKey {
-    pub(crate) domain: String,
-    pub(crate) user: String,
-    pub(crate) name: String,
+pub struct SandboxKey {
+    pub domain: String,
+    pub user: String,
+    pub name: String,
 }
 
 /// A sandbox as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredSandbox {
-    pub(crate) key: SandboxKey,
-    pub(crate) branch: String,
-    pub(crate) pool: Option<String>,
-    pub(crate) engine: Option<String>,
-    pub(crate) catalog: String,
-    pub(crate) schema: String,
+pub struct StoredSandbox {
+    pub key: SandboxKey,
+    pub branch: String,
+    pub pool: Option<String>,
+    pub engine: Option<String>,
+    pub catalog: String,
+    pub schema: String,
     /// The session that has it now.
-    pub(crate) session: String,
-    pub(crate) created: Timestamp,
-    pub(crate) expires: Timestamp,
+    pub session: String,
+    pub created: Timestamp,
+    pub expires: Timestamp,
     /// The time at which its removal was begun last.
-    pub(crate) ending: Option<Timestamp>,
+    pub ending: Option<Timestamp>,
 }
 
 const COLUMNS: &str = "domain, user_name, name, branch, pool, engine, catalog_name, schema_name, session, created_at, \
@@ -36,7 +36,7 @@ const COLUMNS: &str = "domain, user_name, name, branch, pool, engine, catalog_na
 
 impl Store {
     /// Stores a sandbox. Returns false if the user has one of this name, or another one has its schema.
-    pub(crate) async fn add_sandbox(&self, sandbox: &StoredSandbox) -> Result<bool> {
+    pub async fn add_sandbox(&self, sandbox: &StoredSandbox) -> Result<bool> {
         let query = "INSERT INTO connect_sandboxes (domain, user_name, name, branch, pool, engine, catalog_name, \
             schema_name, session, created_at, expires_at, ending_at) \
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0) ON CONFLICT DO NOTHING";
@@ -49,7 +49,7 @@ impl Store {
         Ok(self.database.execute(query).await? == 1)
     }
 
-    pub(crate) async fn sandbox(&self, key: &SandboxKey) -> Result<Option<StoredSandbox>> {
+    pub async fn sandbox(&self, key: &SandboxKey) -> Result<Option<StoredSandbox>> {
         let query = format!(
             "SELECT {COLUMNS} FROM connect_sandboxes WHERE domain = $1 AND user_name = $2 AND name = $3"
         );
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Returns the sandboxes of a user.
-    pub(crate) async fn sandboxes(&self, user: &str) -> Result<Vec<StoredSandbox>> {
+    pub async fn sandboxes(&self, user: &str) -> Result<Vec<StoredSandbox>> {
         let query =
             format!("SELECT {COLUMNS} FROM connect_sandboxes WHERE user_name = $1 ORDER BY domain, name");
         let rows = self.database.rows(sqlx::query(sqlx::AssertSqlSafe(query)).bind(user)).await?;
@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Returns sandboxes that have expired at a time, and whose removal was not begun since another one.
-    pub(crate) async fn expired_sandboxes(
+    pub async fn expired_sandboxes(
         &self,
         at: Timestamp,
         begun_before: Timestamp,
@@ -81,14 +81,14 @@ impl Store {
     }
 
     /// Sets the expiry of a sandbox. Returns false if its removal was begun.
-    pub(crate) async fn extend_sandbox(&self, key: &SandboxKey, expires: Timestamp) -> Result<bool> {
+    pub async fn extend_sandbox(&self, key: &SandboxKey, expires: Timestamp) -> Result<bool> {
         let query = "UPDATE connect_sandboxes SET expires_at = $4 \
             WHERE domain = $1 AND user_name = $2 AND name = $3 AND ending_at = 0";
         Ok(self.database.execute(bind(sqlx::query(query), key).bind(expires.as_millisecond())).await? == 1)
     }
 
     /// Begins the removal of a sandbox, unless it was begun after a time. With `if_expired`, only if it has expired.
-    pub(crate) async fn end_sandbox(
+    pub async fn end_sandbox(
         &self,
         key: &SandboxKey,
         at: Timestamp,
@@ -103,14 +103,14 @@ impl Store {
     }
 
     /// Replaces the session of a sandbox. Returns false if another caller has done so.
-    pub(crate) async fn set_sandbox_session(&self, key: &SandboxKey, old: &str, new: &str) -> Result<bool> {
+    pub async fn set_sandbox_session(&self, key: &SandboxKey, old: &str, new: &str) -> Result<bool> {
         let query = "UPDATE connect_sandboxes SET session = $5 \
             WHERE domain = $1 AND user_name = $2 AND name = $3 AND session = $4";
         Ok(self.database.execute(bind(sqlx::query(query), key).bind(old).bind(new)).await? == 1)
     }
 
     /// Deletes a sandbox whose removal was begun, and whose schema is dropped.
-    pub(crate) async fn remove_sandbox(&self, key: &SandboxKey) -> Result<()> {
+    pub async fn remove_sandbox(&self, key: &SandboxKey) -> Result<()> {
         let query = "DELETE FROM connect_sandboxes \
             WHERE domain = $1 AND user_name = $2 AND name = $3 AND ending_at > 0";
         self.database.execute(bind(sqlx::query(query), key)).await.map(|_| ())
@@ -137,86 +137,4 @@ impl Store {
 /// Binds a key to the first three parameters.
 fn bind<'q>(query: super::Query<'q>, key: &'q SandboxKey) -> super::Query<'q> {
     query.bind(key.domain.as_str()).bind(key.user.as_str()).bind(key.name.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(domain: &str, user: &str) -> SandboxKey {
-        SandboxKey { domain: domain.to_owned(), user: user.to_owned(), name: "main".to_owned() }
-    }
-
-    fn sandbox(key: SandboxKey, schema: &str) -> StoredSandbox {
-        StoredSandbox {
-            key,
-            branch: "main".to_owned(),
-            pool: None,
-            engine: Some("4.1".to_owned()),
-            catalog: "spark_catalog".to_owned(),
-            schema: schema.to_owned(),
-            session: "1".to_owned(),
-            created: at(1),
-            expires: at(100),
-            ending: None,
-        }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    async fn store(folder: &tempfile::TempDir) -> Store {
-        Store::sqlite(&folder.path().join("state.db")).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn sandbox_is_stored_once_and_its_schema_belongs_to_it_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder).await;
-        let ada = sandbox(key("logistics", "ada"), "sandbox_ada_main");
-        assert!(store.add_sandbox(&ada).await.unwrap());
-        assert!(!store.add_sandbox(&ada).await.unwrap());
-        assert_eq!(store.sandbox(&ada.key).await.unwrap().unwrap(), ada);
-        assert!(!store.add_sandbox(&sandbox(key("finance", "ada"), "sandbox_ada_main")).await.unwrap());
-        assert!(store.add_sandbox(&sandbox(key("finance", "ada"), "sandbox_ada_main_1")).await.unwrap());
-        assert!(store.add_sandbox(&sandbox(key("finance", "bob"), "sandbox_bob_main")).await.unwrap());
-        assert_eq!(store.sandboxes("ada").await.unwrap().len(), 2);
-        assert_eq!(store.sandboxes("bob").await.unwrap().len(), 1);
-    }
-
-    #[tokio::test]
-    async fn sandbox_that_expires_is_removed_by_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder).await;
-        let ada = sandbox(key("logistics", "ada"), "sandbox_ada_main");
-        store.add_sandbox(&ada).await.unwrap();
-        let never = Timestamp::UNIX_EPOCH;
-        assert_eq!(store.expired_sandboxes(at(99), never).await.unwrap(), []);
-        assert!(!store.end_sandbox(&ada.key, at(99), never, true).await.unwrap());
-        store.remove_sandbox(&ada.key).await.unwrap();
-        assert!(store.extend_sandbox(&ada.key, at(200)).await.unwrap(), "it was removed without an end");
-        assert!(!store.end_sandbox(&ada.key, at(150), never, true).await.unwrap());
-        assert_eq!(store.expired_sandboxes(at(200), never).await.unwrap().len(), 1);
-        assert!(store.end_sandbox(&ada.key, at(200), never, true).await.unwrap());
-        assert!(!store.end_sandbox(&ada.key, at(201), never, true).await.unwrap());
-        assert!(!store.extend_sandbox(&ada.key, at(300)).await.unwrap());
-        assert!(
-            store.end_sandbox(&ada.key, at(900), at(800), true).await.unwrap(),
-            "another one has to complete it"
-        );
-        store.remove_sandbox(&ada.key).await.unwrap();
-        assert_eq!(store.sandbox(&ada.key).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn session_is_replaced_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(&folder).await;
-        let ada = sandbox(key("logistics", "ada"), "sandbox_ada_main");
-        store.add_sandbox(&ada).await.unwrap();
-        assert!(store.set_sandbox_session(&ada.key, "1", "2").await.unwrap());
-        assert!(!store.set_sandbox_session(&ada.key, "1", "3").await.unwrap());
-        assert_eq!(store.sandbox(&ada.key).await.unwrap().unwrap().session, "2");
-    }
 }

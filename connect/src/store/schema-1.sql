@@ -5,6 +5,9 @@ CREATE TABLE connect_pools (
     name TEXT NOT NULL,
     engine TEXT NOT NULL,
     share TEXT NOT NULL,
+    -- The cores and the bytes of memory of a driver with its executors; 0 if not known.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     -- Whether drivers are started if sessions wait for one.
     starts BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, name)
@@ -20,11 +23,16 @@ CREATE TABLE connect_drivers (
     address TEXT NOT NULL,
     engine TEXT NOT NULL,
     share TEXT NOT NULL,
+    -- Those of the driver with its executors; 0 if not known.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     max_sessions BIGINT NOT NULL,
     started_at BIGINT NOT NULL,
     seen_at BIGINT NOT NULL,
     -- `starting`, `open` once it has answered a proxy, `draining` (no new session), or `gone`.
     state TEXT NOT NULL,
+    -- The time at which it was open first; 0 before.
+    opened_at BIGINT NOT NULL,
     -- The user of a private driver, once it has one.
     owner TEXT NOT NULL,
     -- Numbers of sessions: those that have not ended, and all.
@@ -46,6 +54,7 @@ CREATE TABLE connect_sessions (
 );
 
 CREATE INDEX connect_sessions_by_user ON connect_sessions (user_name, session);
+CREATE INDEX connect_sessions_by_id ON connect_sessions (session);
 CREATE INDEX connect_sessions_by_driver ON connect_sessions (driver, ended_at);
 
 -- Sessions that wait for a driver of a pool.
@@ -76,6 +85,23 @@ CREATE TABLE connect_members (
     is_ending BIGINT NOT NULL,
     begun_at BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, pool, slot)
+);
+
+-- The last failures of pools whose drivers end before they serve.
+CREATE TABLE connect_failures (
+    scope TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    pool TEXT NOT NULL,
+    -- The fingerprint of the drivers' job.
+    job TEXT NOT NULL,
+    -- The number of failures in a row.
+    attempts BIGINT NOT NULL,
+    failed_at BIGINT NOT NULL,
+    cause TEXT NOT NULL,
+    message TEXT NOT NULL,
+    -- Empty if the Runner rejected it.
+    execution TEXT NOT NULL,
+    PRIMARY KEY (scope, domain, pool)
 );
 
 -- Sandboxes: a session and a schema of a user. A row is written before its schema is created, and deleted after its schema.

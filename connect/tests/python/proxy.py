@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from server import ROOT, free_port
 
@@ -18,6 +19,10 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 DCP = Path(os.environ.get("DCP", TARGET / "debug" / "dcp"))
 DEADLINE = 60
 """Seconds for the start of a proxy."""
+
+
+class Failed(Exception):
+    """A command of dcp failed."""
 
 
 class Site:
@@ -29,9 +34,12 @@ class Site:
         self.program = program
         self.folder = Path(tempfile.mkdtemp(prefix="dcp-proxy-"))
         self.database = database or str(self.folder / "connect.db")
-        binding = {"role": "developer", "users": ["ada", "grace"], "scopes": ["*"], "domains": ["shop"]}
+        roles = {"developer": ["ada", "grace"], "operator": ["olga"], "viewer": ["vera"]}
+        bindings = [
+            {"role": role, "users": users, "scopes": ["*"], "domains": ["shop"]} for role, users in roles.items()
+        ]
         self.policy = self.folder / "policy.yaml"
-        self.policy.write_text(json.dumps({"bindings": [binding]}))
+        self.policy.write_text(json.dumps({"bindings": bindings}))
         self.drivers = self.folder / "drivers.yaml"
         self.drivers.write_text(json.dumps({"drivers": drivers}))
         self.proxies: list[Proxy] = []
@@ -44,12 +52,14 @@ class Site:
             proxy.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, token: str = "") -> str:
         """Runs a command of dcp, and returns what it prints."""
         done = subprocess.run(
-            [self.program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True,
+            [self.program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, env={**os.environ, "DCP_TOKEN": token},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
+        if done.returncode:
+            raise Failed(f"dcp {' '.join(arguments)}: {done.stdout}{done.stderr}")
         return done.stdout.strip()
 
     def token(self, user: str) -> str:
@@ -59,6 +69,93 @@ class Site:
         proxy = Proxy(self, port or free_port())
         self.proxies.append(proxy)
         return proxy.start()
+
+
+class Up:
+    """A process of `dcp up` with one pool, in a project of its own. Used with `with`."""
+
+    POOL = {
+        "apiVersion": "dcp/v1", "kind": "Pool", "metadata": {"name": "small", "domain": "shop", "owner": "data@example.com"},
+    }
+
+    def __init__(self, **spec: object) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dcp-up-"))
+        self.log = self.folder / "up.log"
+        self.port = free_port()
+        home = subprocess.run(
+            [ROOT / "scripts" / "spark"], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.strip()
+        self.environment = {**os.environ, "SPARK_HOME": home}
+        pool = {**self.POOL, "spec": {"engine": {"version": "4.1"}, **spec}}
+        (self.folder / "small.yaml").write_text(json.dumps(pool))
+        (self.folder / "dcp.yaml").write_text("project: tests\nmanifests: [small.yaml]\n")
+        binding = {"role": "developer", "users": ["ada", "grace"], "scopes": ["*"], "domains": ["shop"]}
+        (self.folder / "policy.yaml").write_text(json.dumps({"bindings": [binding]}))
+
+    def __enter__(self) -> Up:
+        self.run("apply", "--auto-approve", "--quiet")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [DCP, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}", "--policy", "policy.yaml"],
+                cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.run("destroy", "--auto-approve", "--allow-delete", "shop/small")
+            deadline = time.monotonic() + DEADLINE
+            while self.run("runs", "--live", "--output", "json") != "[]" and time.monotonic() < deadline:
+                time.sleep(0.2)
+        finally:
+            self.process.terminate()
+            self.process.wait(DEADLINE)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def run(self, *arguments: str) -> str:
+        """Runs a command of dcp, and returns what it prints."""
+        done = subprocess.run(
+            [DCP, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        if done.returncode:
+            raise Failed(f"dcp {' '.join(arguments)}: {done.stdout}{done.stderr}\n{self.log_text()}")
+        return done.stdout.strip()
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
+
+    def url(self, user: str) -> str:
+        """Returns the address for a user, with a new token."""
+        token = self.run("token", "create", user).splitlines()[-1].split()[-1]
+        return f"sc://localhost:{self.port}/;token={token}"
+
+    def pool(self) -> dict[str, Any]:
+        return json.loads(self.run("pools", "--output", "json"))["pools"][0]
+
+    def drivers(self) -> dict[str, str]:
+        """Returns the driver of each user's newest session."""
+        listed = json.loads(self.run("pools", "--sessions", "--all", "--output", "json"))["sessions"]
+        return {session["user"]: session["driver"] for session in listed}
+
+    def kill_driver(self, driver: str) -> None:
+        """Kills the JVM of a driver."""
+        jvms = [
+            int(folder.name) for folder in Path("/proc").iterdir()
+            if folder.name.isdigit() and is_jvm_of(folder, driver.encode())
+        ]
+        if not jvms:
+            raise AssertionError(f"no JVM runs the driver {driver}")
+        for pid in jvms:
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_jvm_of(folder: Path, driver: bytes) -> bool:
+    try:
+        command = (folder / "cmdline").read_bytes()
+    except OSError:
+        return False
+    return command.split(b"\0", 1)[0].endswith(b"java") and driver in command
 
 
 class Proxy:

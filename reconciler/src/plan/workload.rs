@@ -34,9 +34,9 @@ pub(super) fn describe(
         run: side.run().unwrap_or_default().to_owned(),
         action,
         consent: consent(action, &old, &new),
-        live: match (&old.continuous, &new.continuous) {
-            (None, None) => Live::NotContinuous,
-            _ => Live::Unknown,
+        live: match [&old, &new].iter().any(|side| side.continuous.is_some() || side.pool.is_some()) {
+            false => Live::NotContinuous,
+            true => Live::Unknown,
         },
         renamed: None,
         steps: steps(sides, action),

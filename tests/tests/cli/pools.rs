@@ -1,6 +1,13 @@
 //! Pools on the command line: from the manifest to what is applied.
 
-use crate::harness::{CommandOutput, Sandbox};
+use std::process::Stdio;
+
+use dcp_tests::connect::settings;
+use dcp_tests::fake_spark::{FakeSpark, wait_until};
+use tonic::Code;
+
+use crate::continuous::{Process, UP};
+use crate::harness::{CommandOutput, DCP, Sandbox};
 
 const MANIFEST: &str = "\
 apiVersion: dcp/v1
@@ -79,4 +86,39 @@ fn run_of_a_pool_is_rejected_with_the_commands_for_sessions() {
         let refused = project.0.run(&["run", what]).exits_with(1);
         refused.prints("`logistics/small` is a pool").prints("`dcp sql`").prints("`dcp connect`");
     }
+}
+
+#[test]
+fn failing_pool_is_shown_with_its_cause_and_clients_get_it() {
+    let script = "echo 'Exception in thread \"main\" java.lang.IllegalStateException: no route' >&2; exit 1";
+    let (project, fake_spark) = (Project::new(), FakeSpark::with_version("4.1.1", script));
+    let command = |args: &[&str]| {
+        let mut command = project.0.command(&DCP);
+        command.args(args).env("SPARK_HOME", fake_spark.path("spark")).env("DCP_USER", "ada");
+        command.stdin(Stdio::null());
+        command
+    };
+    let run =
+        |args: &[&str]| project.0.capture(args, &command(args).output().expect("the binary can be run"));
+    run(&["apply", "--auto-approve"]).exits_with(0);
+    let up = Process::start(command(&UP), "up", project.0.join("up.log"));
+    let pool =
+        |args: &[&str]| run(&[args, &["--output", "json"]].concat()).exits_with(0).json()["pools"][0].clone();
+    let failing = wait_until(|| Some(pool(&["pools"])).filter(|pool| pool["state"] == "failing"));
+    let failure = &failing["failure"];
+    assert!(failure["message"].as_str().is_some_and(|it| it.contains("no route")), "{failing}");
+    let execution = failure["execution"].as_str().expect("the driver was submitted");
+    run(&["logs", execution]).exits_with(0).prints("IllegalStateException");
+    run(&["pools"]).exits_with(0).prints("logistics/small  failing").prints("no route").prints("dcp logs ");
+    run(&["status"]).exits_with(0).prints("logistics/small  failing").prints("dcp logs ");
+    assert_eq!(pool(&["status", "logistics/small"])["state"], "failing");
+    project.0.edit("small.yaml", "minIdle: 1", "minIdle: 2");
+    run(&["plan"]).exits_with(0).prints("no driver is replaced; live: failing");
+
+    let token = std::fs::read_to_string(project.0.join(".dcp/token")).expect("`dcp up` has made it");
+    let address = up.url.trim_start_matches("http://");
+    let runtime = tokio::runtime::Runtime::new().expect("it starts");
+    let error = runtime.block_on(settings(address, Some(token.trim()), &[])).expect_err("no driver runs");
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("no route") && error.message().contains("dcp logs "), "{error:?}");
 }

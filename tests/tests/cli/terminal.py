@@ -1,9 +1,10 @@
 """Runs a program in a pseudo-terminal, and types text when expected output appears.
 
 stdin: {"argv": [...], "columns": 80, "typed": [["expected output", "text to type"], ...], "done": "FILE"}
+A text such as `kill -TERM` sends a signal instead of being typed.
 `done` is optional: the file is created after all expected output has appeared.
-stdout: {"output": "...", "screen": "...", "code": 0}: the whole output, the final content of the screen, and the exit code,
-which is null if the program did not exit within the timeout
+stdout: {"output": "...", "screen": "...", "code": 0, "is_raw": false}: the whole output, the final content of the screen, the exit
+code, which is null if the program did not exit within the timeout, and whether the program left the terminal in raw mode
 """
 
 import fcntl
@@ -40,9 +41,9 @@ def main():
         if not more:
             break
         output += more
-        if typed and (at := output.find(typed[0][0].encode(), seen)) >= 0:
+        while typed and (at := output.find(typed[0][0].encode(), seen)) >= 0:
             seen = at + len(typed[0][0].encode())
-            os.write(terminal, typed.pop(0)[1].encode())
+            react(child, terminal, typed.pop(0)[1])
         if not typed and task["done"]:
             open(task["done"], "w").close()
     else:
@@ -50,7 +51,16 @@ def main():
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     # A signal gives the exit code that a shell reports.
     code = None if code == -signal.SIGKILL else 128 - code if code < 0 else code
-    json.dump({"output": output.decode(), "screen": screen(output.decode(), task["columns"]), "code": code}, sys.stdout)
+    shown = screen(output.decode(), task["columns"])
+    is_raw = not termios.tcgetattr(terminal)[3] & termios.ICANON
+    json.dump({"output": output.decode(), "screen": shown, "code": code, "is_raw": is_raw}, sys.stdout)
+
+
+def react(child, terminal, text):
+    if text.startswith("kill -"):
+        os.kill(child, signal.Signals["SIG" + text.removeprefix("kill -")])
+    else:
+        os.write(terminal, text.encode())
 
 
 def screen(output, columns):
@@ -63,7 +73,11 @@ def screen(output, columns):
             row = max(0, row - int(sequence[:-1] or 1))
         elif sequence.endswith("B"):
             row += int(sequence[:-1] or 1)
-        elif sequence.endswith("m") or sequence in ("?25l", "?25h"):
+        elif sequence in ("J", "K"):
+            lines[row] = lines[row][:column]
+        elif sequence.endswith("C"):
+            column += int(sequence[:-1] or 1)
+        elif sequence.endswith("m") or sequence in ("?25l", "?25h", "?2004l", "?2004h", "?2026l", "?2026h"):
             pass
         elif sequence:
             raise ValueError(f"unknown control sequence {sequence}")

@@ -51,6 +51,7 @@ pub(crate) fn run_in_terminal_with(
     let mut ran = sandbox.capture(args, &output);
     report["screen"].as_str().unwrap_or_default().clone_into(&mut ran.stderr);
     assert!(report["code"].is_i64(), "the command did not end:\n{}", ran.transcript());
+    assert_eq!(report["is_raw"], false, "the terminal is left in raw mode:\n{}", ran.transcript());
     ran.code = i32::try_from(report["code"].as_i64().unwrap_or_default()).expect("the number is small");
     ran
 }
@@ -168,6 +169,17 @@ fn interrupt_leaves_no_spinner_on_the_screen() {
     let interrupted = lines.iter().position(|line| line.starts_with("interrupted: "));
     let before = interrupted.and_then(|at| lines.get(at.checked_sub(1)?)).copied().unwrap_or_default();
     assert!(before.starts_with("✓ running"), "{}", ran.transcript());
+}
+
+#[test]
+fn signal_ends_the_prompt_and_restores_the_terminal() {
+    let sandbox = Sandbox::quickstart();
+    let prompt = ["sql", "--server", "http://127.0.0.1:1"];
+    for signal in ["kill -TERM", "kill -HUP"] {
+        let typed = [("sql> ", "SELECT 1"), ("SELECT 1", signal)];
+        let ran = run_in_terminal(&sandbox, &prompt, &typed).exits_with(1);
+        ran.prints(&signal.replace("kill -", "the prompt was ended by SIG"));
+    }
 }
 
 #[test]

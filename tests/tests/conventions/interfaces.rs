@@ -61,6 +61,7 @@ const FOR_RUNNERS: &str = "only Runners call a Gateway, and people call a Runner
 const SANDBOXES: &str = "people use a sandbox by `dcp sandbox`, whose sessions speak Spark Connect";
 
 const RPCS: &[(&str, Rest, Limit, Subject)] = &[
+    ("dcp.connect.v1.Connect/EndSession", Rest::At(&["DELETE /api/v1/session/{id}"]), Calls, First),
     ("dcp.connect.v1.Connect/ListPools", Rest::At(&["GET /api/v1/pool"]), Calls, First),
     ("dcp.connect.v1.Connect/ListSessions", Rest::At(&["GET /api/v1/session"]), Calls, First),
     ("dcp.connect.v1.Sandboxes/CreateSandbox", Rest::No(SANDBOXES), Calls, First),

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod sandboxes;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod suite;
@@ -25,6 +27,10 @@ macro_rules! contract {
     ($fixture:expr) => {
         dcp_tests::rules! {
             $fixture;
+            sandbox_is_stored_once_and_its_schema_belongs_to_it_alone,
+            sandbox_that_expires_is_removed_by_one,
+            sandbox_gets_one_new_session_if_several_proxies_replace_it,
+            failure_of_a_pool_is_replaced_and_cleared,
             session_has_one_driver_if_several_proxies_bind_it,
             driver_takes_no_more_sessions_than_its_maximum,
             private_driver_has_one_user,

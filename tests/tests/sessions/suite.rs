@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use dcp_connect::session::{Driver, DriverState, PoolKey, SessionKey, Share};
+use dcp_connect::session::{Driver, DriverState, PoolFailure, PoolKey, SessionKey, Share, Size};
 use dcp_connect::store::{Bound, Demand, Store};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::Fixture;
+pub(crate) use crate::sandboxes::*;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
@@ -27,11 +28,12 @@ async fn add_driver(store: &Store, id: &str, share: Share, max_sessions: u64) {
         address: "127.0.0.1:1".to_owned(),
         engine: "4.1".to_owned(),
         share,
+        size: Size::default(),
         max_sessions,
         started: NOW,
     };
     store.report(&driver, NOW).await.unwrap();
-    store.set_open(id).await.unwrap();
+    store.set_open(id, NOW).await.unwrap();
 }
 
 async fn live(store: &Store, id: &str) -> u64 {
@@ -171,4 +173,26 @@ pub(crate) async fn demand_counts_sessions_and_users(fixture: Fixture) {
     add_driver(store, "a", Share::Domain, 10).await;
     store.bind(&key("ada", "1"), "a", NOW).await.unwrap();
     assert_eq!(demand(NOW).await, [(pool(), Demand { sessions: 2, users: 2 })]);
+}
+
+pub(crate) async fn failure_of_a_pool_is_replaced_and_cleared(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    let first = PoolFailure {
+        pool: pool(),
+        job: "a".to_owned(),
+        attempts: 1,
+        at: NOW,
+        cause: "oom".to_owned(),
+        message: "the driver ran out of memory".to_owned(),
+        execution: Some("01".to_owned()),
+    };
+    let second =
+        PoolFailure { attempts: 2, at: NOW + SignedDuration::from_secs(5), execution: None, ..first.clone() };
+    let elsewhere = PoolFailure { pool: PoolKey { name: "large".to_owned(), ..pool() }, ..first.clone() };
+    for failure in [&first, &elsewhere, &second] {
+        store.set_failure(failure).await.unwrap();
+    }
+    assert_eq!(other.failures().await.unwrap(), [elsewhere.clone(), second]);
+    other.clear_failure(&pool()).await.unwrap();
+    assert_eq!(store.failures().await.unwrap(), [elsewhere]);
 }

@@ -9,7 +9,6 @@ use dcp_connect::client::{Arguments, Batches, Rows, Session};
 use dcp_connect::sandboxes::{Opened, Sandbox};
 use dcp_model::manifest::Job;
 use dcp_model::primitive::{Body, CoreEtlJob};
-use dcp_server::client::AuthenticatedChannel;
 use dcp_workspace::project::Workspace;
 
 use super::{compile, only_job, parameters, workload_id};
@@ -117,7 +116,7 @@ fn arguments(job: &CoreEtlJob, given: &[String]) -> Result<Arguments, Failure> {
 
 /// The run of a job in a session.
 struct SandboxRun {
-    session: Session<AuthenticatedChannel>,
+    session: Session,
     arguments: Arguments,
 }
 
@@ -239,7 +238,7 @@ impl SandboxRun {
     }
 }
 
-async fn drain(mut batches: Batches<AuthenticatedChannel>) -> Result<(), Failure> {
+async fn drain(mut batches: Batches) -> Result<(), Failure> {
     while batches.next().await.map_err(|status| statement_failed(&status))?.is_some() {}
     Ok(())
 }

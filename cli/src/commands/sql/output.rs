@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use dcp_connect::client::{ArrowStream, Batches, Rows};
 use dcp_runner::results::Column;
-use dcp_server::client::AuthenticatedChannel;
 use serde_json::{Map, Value};
 
 use crate::args::RowFormat;
@@ -29,7 +28,7 @@ pub(in crate::commands) struct Output {
 /// The batches of a result, the first of which has been read.
 struct Source {
     first: Option<Bytes>,
-    rest: Batches<AuthenticatedChannel>,
+    rest: Batches,
 }
 
 impl Source {
@@ -46,7 +45,7 @@ impl Output {
     pub(in crate::commands) async fn write(
         self,
         first: Option<Bytes>,
-        rest: Batches<AuthenticatedChannel>,
+        rest: Batches,
         to: &mut (impl Write + Send),
     ) -> Result<(), Failure> {
         let mut source = Source { first, rest };

@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use dcp_connect::client::Session;
 use dcp_connect::sandboxes::{Opened, Sandbox};
-use dcp_server::client::AuthenticatedChannel;
 
 use crate::failure::Failure;
 use crate::out::Console;
@@ -35,7 +34,7 @@ impl Place {
     }
 
     /// Returns the session. After the end of a sandbox's session, it gets a new one by [`Self::renewed`].
-    pub(super) async fn session(&self) -> Result<Session<AuthenticatedChannel>, Failure> {
+    pub(super) async fn session(&self) -> Result<Session, Failure> {
         match self {
             Self::Sessions(sessions) => sessions.session().await,
             Self::Sandbox(client, sandbox) => client.session(sandbox).await,
@@ -43,10 +42,7 @@ impl Place {
     }
 
     /// Returns a new session, after the last one was lost.
-    pub(super) async fn renewed(
-        &mut self,
-        console: &mut Console,
-    ) -> Result<Session<AuthenticatedChannel>, Failure> {
+    pub(super) async fn renewed(&mut self, console: &mut Console) -> Result<Session, Failure> {
         if let Self::Sandbox(client, sandbox) = self {
             let opened = client.enter(Some(&sandbox.domain), &sandbox.name, console).await?;
             **sandbox = opened.sandbox;

@@ -1,43 +1,45 @@
 //! The prompt of `dcp sql`.
 
-use std::io::Write as _;
+use std::fmt;
+use std::io::{Write as _, stdin, stdout};
 
 use dcp_compiler::sql;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
 use rustyline::{Config, Editor};
+use tokio::sync::oneshot;
 
 use super::{LOST, Outcome, PROMPT_ROWS, StatementRunner};
 use crate::failure::{Failure, Verdict};
-use crate::interrupt::Interrupts;
+use crate::interrupt::{Interrupts, Terminations};
 use crate::out::{Console, DIM};
 
 /// An editor of lines. Its history is in memory only, as statements may have secrets.
 type Lines = Editor<(), MemHistory>;
 
-/// Reads statements from the terminal and runs them, until the end of the input.
-pub(super) async fn run(
-    runner: &mut StatementRunner,
-    interrupts: &mut Interrupts,
-    console: &mut Console,
-) -> Result<Verdict, Failure> {
+/// Ends the mode in which the terminal marks pasted text.
+const PASTE_OFF: &str = "\x1b[?2004l";
+
+/// Reads statements from the terminal and runs them, until the end of the input or a signal that ends the prompt.
+pub(super) async fn run(runner: &mut StatementRunner, console: &mut Console) -> Result<Verdict, Failure> {
+    let (mut interrupts, mut terminations) = (Interrupts::at_prompt()?, Terminations::new()?);
+    let terminal = Terminal::new();
     runner.limit = runner.limit.or(Some(PROMPT_ROWS));
     let mut lines = editor()?;
     let name = runner.place.name().to_owned();
     let mut pending = String::new();
     loop {
         console.flush()?;
-        let prompt = match pending.is_empty() {
-            true => format!("{name}> "),
-            false => format!("{:>width$}> ", "", width = name.len()),
+        let line;
+        (lines, line) = tokio::select! {
+            biased;
+            signal = terminations.next() => {
+                terminal.restore();
+                return Err(Failure::new(format!("the prompt was ended by {signal}")));
+            }
+            read = read_line(lines, &name, &pending) => read?,
         };
-        let read = tokio::task::spawn_blocking(move || {
-            let line = lines.readline(&prompt);
-            (lines, line)
-        });
-        let (returned, line) =
-            read.await.map_err(|error| Failure::new(format!("the terminal can't be read: {error}")))?;
-        lines = returned;
         match line {
             Ok(line) => pending.push_str(&line),
             Err(ReadlineError::Interrupted) => {
@@ -45,7 +47,7 @@ pub(super) async fn run(
                 continue;
             }
             Err(ReadlineError::Eof) => return Ok(Verdict::Success),
-            Err(error) => return Err(Failure::new(format!("the terminal can't be read: {error}"))),
+            Err(error) => return Err(unreadable(&error)),
         }
         if matches!(pending.trim(), "exit" | "quit" | "\\q" | "exit;" | "quit;") {
             return Ok(Verdict::Success);
@@ -57,7 +59,47 @@ pub(super) async fn run(
         let script = std::mem::take(&mut pending);
         // Without a place in the history, the statement still runs.
         let _ = lines.add_history_entry(script.trim().replace('\n', " "));
-        run_all(runner, &script, interrupts, console).await?;
+        run_all(runner, &script, &mut interrupts, console).await?;
+    }
+}
+
+/// Reads a line on a thread of its own, as nothing but the terminal ends it: the process must not wait for it.
+async fn read_line(
+    mut lines: Lines,
+    name: &str,
+    pending: &str,
+) -> Result<(Lines, Result<String, ReadlineError>), Failure> {
+    let prompt = match pending.is_empty() {
+        true => format!("{name}> "),
+        false => format!("{:>width$}> ", "", width = name.len()),
+    };
+    let (sender, read) = oneshot::channel();
+    std::thread::Builder::new().spawn(move || {
+        let line = lines.readline(&prompt);
+        // Without a receiver, the prompt has ended.
+        let _ = sender.send((lines, line));
+    })?;
+    read.await.map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &impl fmt::Display) -> Failure {
+    Failure::new(format!("the terminal can't be read: {error}"))
+}
+
+/// The settings of the terminal before a line is read.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn new() -> Self {
+        Self(tcgetattr(stdin()).ok())
+    }
+
+    /// Restores the settings while a line is read. A terminal that is gone needs none.
+    fn restore(self) {
+        if let Some(settings) = self.0 {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &settings);
+            let _ = write!(stdout(), "{PASTE_OFF}\r\n");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use dcp_reconciler::plan::{Class, Plan, Reason, Renamed, Workload};
 
 use super::headline::Base;
-use super::{by_danger, consent, given_up, headline, is_dangerous, live, meaning};
+use super::{by_danger, consent, given_up, headline, is_dangerous, meaning, unknown};
 use crate::render::{format_thousands, sanitize};
 
 /// GitHub's limit is 65,536 characters; the rest must be shorter than the difference.
@@ -31,7 +31,7 @@ pub(crate) fn markdown(plan: &Plan) -> String {
         left -= 1;
         text.push_str(&part);
     }
-    if let Some(line) = live(plan) {
+    for line in unknown(plan) {
         writeln!(text, "\n{line}").expect(INFALLIBLE);
     }
     for line in given_up(plan) {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::headline::Base;
-use super::{by_danger, consent, headline, is_dangerous, live, meaning};
+use super::{by_danger, consent, headline, is_dangerous, meaning, unknown};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 use crate::render::{cut, format_thousands, sanitize, wrapped};
 
@@ -54,7 +54,7 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
         );
         writeln!(out, "\n{}", look.paint(DIM, line))?;
     }
-    if let Some(line) = live(plan) {
+    for line in unknown(plan) {
         writeln!(out, "\n{}", look.paint(DIM, line))?;
     }
     given_up(plan, look, out)

@@ -8,6 +8,7 @@ import uuid
 import grpc
 
 from proxies.base import DRIVER_TOKEN, ProxyTest
+from proxy import Failed
 from server import Server
 from support import Raw, in_thread, wait_until
 
@@ -59,6 +60,39 @@ class Users(ProxyTest):
         self.assertNotIn(DRIVER_TOKEN.encode(), answer.SerializeToString())
         spark = self.session(self.one, self.ada)
         self.assertNotIn(DRIVER_TOKEN, json.dumps(spark.conf.getAll))
+
+    def test_operator_ends_a_session_with_its_query(self) -> None:
+        session_id = str(uuid.uuid4())
+        spark = self.session(self.one, self.ada, session_id=session_id)
+        # The other proxy knows the session, too.
+        there = self.session(self.two, self.ada, session_id=session_id)
+        self.assertEqual((spark.range(3).count(), there.range(3).count()), (3, 3))
+        before = slow_tasks(self.server)
+        slow = in_thread(lambda: spark.sql(SLOW).collect())
+        wait_until("the query runs", lambda: slow_tasks(self.server) > before)
+        server = ("--server", f"http://localhost:{self.one.port}")
+        end = ("pools", "--end-session", session_id, *server)
+        viewer, operator = self.site.token("vera"), self.site.token("olga")
+        for token in (viewer, operator):
+            # The proxy reads new tokens at intervals.
+            wait_until("the token is accepted", lambda: self.succeeds("pools", *server, token=token))
+        with self.assertRaisesRegex(Failed, "operator"):
+            self.site.run(*end, token=viewer)
+        ended = self.site.run(*end, token=operator)
+        self.assertIn(f"ended the session {session_id} of ada on shop/main", ended)
+        wait_until("the query ends with an error", lambda: slow.done() and slow.exception(), 60)
+        for of in (spark, there):
+            with self.assertRaisesRegex(Exception, "SESSION_CLOSED|NO_ACTIVE_SESSION"):
+                of.range(3).count()
+        with self.assertRaisesRegex(Failed, "there is no session"):
+            self.site.run(*end, token=operator)
+
+    def succeeds(self, *command: str, token: str) -> bool:
+        try:
+            self.site.run(*command, token=token)
+            return True
+        except Failed:
+            return False
 
     def test_session_ends_with_the_token(self) -> None:
         token = self.site.token("ada")

@@ -7,7 +7,7 @@ use dcp_proto::identity::v1 as identity;
 use dcp_proto::runner::v1 as runner;
 use serde_json::{Value, json};
 
-use super::world::{Outcome, World, always, rejected};
+use super::world::{Outcome, World, always, rejected, session};
 
 /// Calls a method of the Runner.
 #[expect(clippy::too_many_lines, reason = "it has one call for each method")]
@@ -73,6 +73,7 @@ pub(super) async fn call_runner(world: &World, caller: &str, domain: &str, metho
 }
 
 /// Calls a method for sessions. No pool has the engine of a new sandbox, so that nothing waits for a driver.
+#[expect(clippy::too_many_lines, reason = "it has one call for each method")]
 pub(super) async fn call_connect(world: &World, caller: &str, domain: &str, method: &'static str) -> Outcome {
     let (domain, name) = (domain.to_owned(), "missing".to_owned());
     match method {
@@ -83,6 +84,10 @@ pub(super) async fn call_connect(world: &World, caller: &str, domain: &str, meth
         "/dcp.connect.v1.Connect/ListSessions" => {
             let request = connect::ListSessionsRequest::default();
             world.rpc(caller, method, request, always::<connect::ListSessionsResponse>).await
+        }
+        "/dcp.connect.v1.Connect/EndSession" => {
+            let request = connect::EndSessionRequest { session_id: session(&domain), ..Default::default() };
+            world.rpc(caller, method, request, always::<connect::EndSessionResponse>).await
         }
         "/dcp.connect.v1.Sandboxes/ListSandboxes" => {
             let request = connect::ListSandboxesRequest::default();
@@ -313,6 +318,9 @@ pub(super) fn call_rest(world: &World, caller: &str, domain: &str, operation: &s
     match operation {
         "GET /api/v1/pool" => get("/api/v1/pool", &format!("\"domain\":\"{domain}\"")),
         "GET /api/v1/session" => get("/api/v1/session", ""),
+        "DELETE /api/v1/session/{id}" => {
+            world.rest(caller, "DELETE", &format!("/api/v1/session/{}", session(domain)), None, "")
+        }
         // No pool has the engine, so that nothing waits for a driver.
         "POST /api/v1/sql" => {
             post("/api/v1/sql", &json!({"sql": "SELECT 1", "domain": domain, "engine": "9.9"}))

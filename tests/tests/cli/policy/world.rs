@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use dcp_connect::session::{Pool, PoolKey, Share};
+use dcp_connect::session::{Driver, Pool, PoolKey, SessionKey, Share, Size};
 use dcp_connect::store::Store;
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::request::CanonicalJob;
 use dcp_tests::cluster::kubeconfig_of_nobody;
 use dcp_tests::fake_spark::{FakeSpark, wait_until};
 use futures_util::{TryStreamExt as _, stream};
+use jiff::Timestamp;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::client::Grpc;
@@ -116,12 +117,13 @@ impl World {
         world
     }
 
-    /// Stores a pool of each domain, without drivers.
+    /// Stores a pool of each domain without drivers, and a session on a driver that does not respond.
     fn add_pools(&self) {
         let pool = |domain: &&str| Pool {
             key: PoolKey { scope: "shop".to_owned(), domain: (*domain).to_owned(), name: "small".to_owned() },
             engine: "4.1".to_owned(),
             share: Share::Domain,
+            size: Size::default(),
             starts: true,
         };
         let pools: Vec<Pool> = DOMAINS.iter().map(pool).collect();
@@ -129,6 +131,9 @@ impl World {
         let stored = async move {
             let store = Store::sqlite(&path).await.expect("the database can be opened");
             store.set_pools(true, &pools).await.expect("the database can be written");
+            for domain in DOMAINS {
+                add_session(&store, domain).await.expect("the database can be written");
+            }
         };
         std::thread::spawn(|| tokio::runtime::Runtime::new().expect("it starts").block_on(stored))
             .join()
@@ -249,10 +254,33 @@ impl World {
             200..300 => Outcome::Hidden,
             403 => Outcome::Denied,
             404 if !is_without_result(body) => Outcome::Hidden,
-            404 | 409 => Outcome::Ok,
+            404 | 409 | 503 => Outcome::Ok,
             _ => unreachable!("{method} {path} as {caller}: {text}"),
         }
     }
+}
+
+/// Returns the id of the session in a domain.
+pub(super) fn session(domain: &str) -> String {
+    let digit = DOMAINS.iter().position(|of| *of == domain).unwrap_or_default();
+    format!("00000000-0000-4000-8000-00000000000{digit}")
+}
+
+async fn add_session(store: &Store, domain: &str) -> Result<(), dcp_connect::store::Error> {
+    let driver = Driver {
+        id: format!("fixed:{domain}"),
+        pool: PoolKey { scope: String::new(), domain: domain.to_owned(), name: "fixed".to_owned() },
+        address: "127.0.0.1:1".to_owned(),
+        engine: "4.1".to_owned(),
+        share: Share::Domain,
+        size: Size::default(),
+        max_sessions: 1,
+        started: Timestamp::now(),
+    };
+    let key = SessionKey { domain: domain.to_owned(), user: "grace".to_owned(), session: session(domain) };
+    store.report(&driver, Timestamp::now()).await?;
+    store.set_open(&driver.id, Timestamp::now()).await?;
+    store.bind(&key, &driver.id, Timestamp::now()).await.map(|_| ())
 }
 
 /// Writes a project with a job and a stream in each domain, a policy and a file of clusters.

@@ -7,6 +7,7 @@ use dcp_tests::fake_spark::wait_until;
 
 use crate::continuous::{Process, UP};
 use crate::harness::{CommandOutput, DCP, Sandbox};
+use crate::terminal::run_in_terminal_with;
 
 const POOL: &str = "\
 apiVersion: dcp/v1
@@ -14,9 +15,14 @@ kind: Pool
 metadata: {name: small, domain: logistics, owner: data@example.com}
 spec:
   engine: {version: \"4.1\"}
-  resources: {driver: {cores: 1, memory: 512m}}
+  resources: {driver: {cores: 1, memory: 768m}}
   drivers: {minIdle: 1, maxIdle: 1, max: 1}
-  spark: {conf: {spark.sql.warehouse.dir: WAREHOUSE, spark.sql.shuffle.partitions: \"2\"}}
+  spark:
+    conf:
+      spark.sql.catalogImplementation: hive
+      spark.sql.warehouse.dir: FOLDER/warehouse
+      spark.sql.shuffle.partitions: \"2\"
+    hadoopConf: {javax.jdo.option.ConnectionURL: \"jdbc:derby:;databaseName=FOLDER/metastore;create=true\"}
 ";
 
 const JOB: &str = "\
@@ -34,6 +40,8 @@ spec:
       returnResult: true
   run: {manual: {}}
 ";
+
+const PROJECT: &str = "project: shop\nmanifests: [small.yaml]\n";
 
 /// Runs the job in the sandbox of the branch.
 const RUN: [&str; 5] = ["run", "totals.yaml", "--sandbox", "-p", "day=2026-11-20"];
@@ -56,10 +64,10 @@ fn sql(sandbox: &Sandbox, statements: &str) -> CommandOutput {
 #[test]
 fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     let sandbox = Sandbox::new();
-    let warehouse = sandbox.join("warehouse").display().to_string();
+    let folder = sandbox.path().display().to_string();
     sandbox
-        .write("dcp.yaml", "project: shop\nmanifests: [small.yaml]\n")
-        .write("small.yaml", POOL.replace("WAREHOUSE", &warehouse))
+        .write("dcp.yaml", PROJECT)
+        .write("small.yaml", POOL.replace("FOLDER", &folder))
         .write("totals.yaml", JOB);
     let git =
         Command::new("git").args(["init", "--quiet", "-b", "feature/totals"]).arg(sandbox.path()).status();
@@ -75,6 +83,8 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     create_in_a_cold_pool(&sandbox);
     run_the_job(&sandbox);
     let schema = continue_the_session(&sandbox);
+    work_at_a_remote_proxy(&sandbox);
+    end_the_prompt(&sandbox);
     refuse_a_path(&sandbox);
     delete(&sandbox, &schema);
     expire(&sandbox);
@@ -124,6 +134,53 @@ fn continue_the_session(sandbox: &Sandbox) -> String {
     schema
 }
 
+/// Does the same through `dcp serve connect`, with a token instead of the project's socket.
+fn work_at_a_remote_proxy(sandbox: &Sandbox) {
+    let binding = "{role: developer, users: [edsger, grace], scopes: [\"*\"], domains: [logistics]}";
+    sandbox.write("policy.yaml", format!("bindings: [{binding}]\n"));
+    let database = ["--database", ".dcp/state.db"];
+    let token = |user: &str| {
+        let created = run(sandbox, &[&["token", "create", user][..], &database].concat()).exits_with(0);
+        created.stdout.trim().to_owned()
+    };
+    let (edsger, grace) = (token("edsger"), token("grace"));
+    let serve = ["serve", "connect", "--listen", "127.0.0.1:0", "--policy", "policy.yaml"];
+    let serve = [&serve[..], &database, &["--connect-key", ".dcp/connect.key"]].concat();
+    let proxy = Process::start(command(sandbox, &serve), "connect", sandbox.join("connect.log"));
+    sandbox.write("dcp.yaml", format!("{PROJECT}targets: {{remote: {{server: \"{}\"}}}}\n", proxy.url));
+    let remote = |token: &str, args: &[&str]| {
+        let args = [args, &["--target", "remote"]].concat();
+        let output = command(sandbox, &args).env("DCP_TOKEN", token).output().expect("the binary can be run");
+        sandbox.capture(&args, &output)
+    };
+    remote(&edsger, &["sandbox", "create", "remote"])
+        .exits_with(0)
+        .prints("spark_catalog.sandbox_edsger_remote");
+    let job = ["run", "totals.yaml", "--sandbox=remote", "-p", "day=2026-11-21"];
+    remote(&edsger, &job).exits_with(0).prints("{\"city\":\"Bremen\",\"parcels\":4}");
+    let select = ["sandbox", "sql", "remote", "SELECT * FROM lake__totals", "--output", "csv"];
+    assert_eq!(remote(&edsger, &select).exits_with(0).stdout, "city,parcels\nBremen,4\n");
+    remote(&edsger, &["sandbox", "list"]).exits_with(0).prints("sandbox_edsger_remote");
+    remote(&grace, &["sandbox", "list"]).exits_with(0).prints("you have no sandbox");
+    remote(&grace, &select).exits_with(1).prints("you have no sandbox `remote`");
+    remote(&edsger, &["sandbox", "delete", "remote"]).exits_with(0);
+    remote(&edsger, &["sandbox", "list"]).exits_with(0).prints("you have no sandbox");
+    sandbox.write("dcp.yaml", PROJECT);
+}
+
+/// Ends a prompt by a signal, while it reads a line.
+fn end_the_prompt(sandbox: &Sandbox) {
+    let sessions =
+        || run(sandbox, &["pools", "--output", "json"]).exits_with(0).json()["pools"][0]["sessions"].clone();
+    let before = sessions();
+    let typed = [("sql> ", "SELECT 40 + 2 AS a;\n"), ("1 row", ""), ("sql> ", "kill -TERM")];
+    run_in_terminal_with(sandbox, &["sql"], &typed, None, &[])
+        .exits_with(1)
+        .prints("42")
+        .prints("the prompt was ended by SIGTERM");
+    assert_eq!(sessions(), before, "the session of the prompt is still there");
+}
+
 fn refuse_a_path(sandbox: &Sandbox) {
     sandbox.edit("totals.yaml", "INSERT INTO lake.totals", "INSERT INTO parquet.`/tmp/x`");
     run(sandbox, &RUN).exits_with(1).prints("writes to the path").prints("nothing ran");
@@ -141,7 +198,7 @@ fn expire(sandbox: &Sandbox) {
     let started = Instant::now();
     run(sandbox, &["sandbox", "create", "short", "--ttl", "1s"]).exits_with(0);
     run(sandbox, &["sandbox", "sql", "short", "SELECT 1"]);
-    assert!(started.elapsed() < Duration::from_secs(10), "from a warm pool: {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "from a warm pool: {:?}", started.elapsed());
     let deadline = Instant::now() + Duration::from_mins(1);
     while !run(sandbox, &["sandbox", "list"]).stdout.contains("you have no sandbox") {
         assert!(Instant::now() < deadline, "the expired sandbox is still there");
@@ -149,18 +206,14 @@ fn expire(sandbox: &Sandbox) {
 }
 
 fn continue_after_the_end_of_the_driver(sandbox: &Sandbox) {
-    // After the end of its driver, a sandbox gets a new session.
+    // After the end of its driver, a sandbox gets a new session. The metastore has its tables.
+    let sql = |statement: &str| run(sandbox, &["sandbox", "sql", "long", statement, "--output", "csv"]);
     run(sandbox, &["sandbox", "create", "long", "--quiet"]).exits_with(0);
+    sql("CREATE TABLE kept AS SELECT 7 AS n").exits_with(0);
     let live = run(sandbox, &["runs", "--live", "--output", "json"]).exits_with(0).json();
     let driver = live[0]["execution"]["id"].as_str().expect("an execution has an id");
     run(sandbox, &["cancel", driver]).exits_with(0);
-    let continued =
-        || run(sandbox, &["sandbox", "sql", "long", "SELECT current_schema() AS a", "--output", "csv"]);
-    wait_until(|| {
-        let continued = continued();
-        continued
-            .stderr
-            .contains("this is a new one")
-            .then(|| continued.exits_with(0).prints("sandbox_ada_long"))
-    });
+    wait_until(|| (!run(sandbox, &["runs", "--live"]).stdout.contains(driver)).then_some(()));
+    let continued = sql("SELECT current_schema() AS a, n FROM kept").exits_with(0);
+    continued.prints("this is a new one").prints("sandbox_ada_long,7");
 }
