@@ -61,7 +61,7 @@ const PROFILE_LINE: &str = "Using Spark's default log4j profile: ";
 const MAX_MESSAGE_LINES: u32 = 5_000;
 
 /// Determines the source of each line of a log, in order. Keeps no text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Splitter {
     /// The level of the event of the last line, and its possible continuation.
     event: Option<(Level, Expected)>,
