@@ -112,15 +112,7 @@ impl Proxy {
 
     /// Returns the domain of a new session, and checks that the caller may use such a pool of it.
     pub(crate) async fn domain(&self, caller: &Caller, wanted: &Wanted) -> Result<String, Status> {
-        let mut directory = self.0.directory.clone();
-        // A pool that was just applied is in the second snapshot from now.
-        for _ in 0..2 {
-            if let Ok(domain) = self.0.usable_domain(caller, &asked(wanted)) {
-                return Ok(domain);
-            }
-            directory.changed().await;
-        }
-        self.0.usable_domain(caller, &asked(wanted))
+        self.0.usable_domain(caller, &asked(wanted)).await
     }
 
     /// Returns whether a driver takes a new session of a user now.

@@ -43,7 +43,7 @@ impl Inner {
         if !method.begins_session() {
             return Err(invalid_handle(&named.session, Handle::NotFound));
         }
-        let domain = self.domain(caller, asked)?;
+        let domain = self.usable_domain(caller, asked).await?;
         let key = SessionKey { domain, user: named.user.clone(), session: named.session.clone() };
         let stored = self.bind(caller, asked, &key).await?;
         Ok(Some(self.bound(named, key, stored)))
@@ -79,7 +79,23 @@ impl Inner {
     }
 
     /// Returns the domain of a new session. Fails if the caller may use no such pool of it.
-    pub(super) fn usable_domain(&self, caller: &Caller, asked: &route::Request) -> Result<String, Status> {
+    pub(super) async fn usable_domain(
+        &self,
+        caller: &Caller,
+        asked: &route::Request,
+    ) -> Result<String, Status> {
+        let mut directory = self.directory.clone();
+        // A pool that was just applied is in the second snapshot from now.
+        for _ in 0..2 {
+            if let Ok(domain) = self.known_domain(caller, asked) {
+                return Ok(domain);
+            }
+            directory.changed().await;
+        }
+        self.known_domain(caller, asked)
+    }
+
+    fn known_domain(&self, caller: &Caller, asked: &route::Request) -> Result<String, Status> {
         let domain = self.domain(caller, asked)?;
         let snapshot = self.directory.snapshot();
         let key =

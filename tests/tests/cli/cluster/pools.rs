@@ -23,6 +23,17 @@ fn address(project: &Project, proxy: &str, pool: &str) -> String {
     format!("sc://localhost:{port}/;token={};dcp-pool={pool}", project.sandbox.read(".dcp/token").trim())
 }
 
+/// Waits until the pool loop has stored the pool for proxies. Before that, there is none for clients.
+async fn wait_for_pool(project: &Project) {
+    let waiting = async {
+        while project.run(&["pools", "--output", "json"]).exits_with(0).json()["pools"][0]["name"] != "small"
+        {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::time::timeout(TIMEOUT, waiting).await.expect("the pool is stored");
+}
+
 /// Returns the names of all objects of a type.
 async fn names<K>(client: &Client, namespace: &str) -> BTreeSet<String>
 where
@@ -67,6 +78,7 @@ async fn client_of_a_pool_gets_another_driver_after_its_own_was_deleted() {
     project.options = ["--listen", "127.0.0.1:0"].map(str::to_owned).to_vec();
     let proxy = project.start_up();
     project.run(&["apply", "--auto-approve"]).exits_with(0);
+    wait_for_pool(&project).await;
     let url = address(&project, &proxy, "small");
     let client = tokio::task::spawn_blocking(move || PySpark::connect(&url)).await.expect("it connects");
 

@@ -189,9 +189,9 @@ async fn a_proxy_needs_to_list_and_watch_pods_only() {
     );
     assert!(denied.ends_with("give the account the verbs `list` and `watch` of `pods` there"), "{denied}");
     let administrator = cluster.client().await;
-    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
+    let rights = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]}]);
     let roles: Api<Role> = Api::namespaced(administrator.clone(), &namespace);
-    let role = parsed(json!({"metadata": {"name": "proxy"}, "rules": rules}));
+    let role = parsed(json!({"metadata": {"name": "proxy"}, "rules": rights}));
     roles.create(&PostParams::default(), &role).await.expect("the role is valid");
     let bindings: Api<RoleBinding> = Api::namespaced(administrator, &namespace);
     let binding = parsed(json!({
