@@ -63,11 +63,8 @@ impl State {
         servers.find(|server| source.driver(server).is_none()).map(|server| &*server.pod)
     }
 
-    /// Returns what is to be stored, given the stored drivers of the source. Concludes nothing before the list was read.
+    /// Returns what is to be stored, given the stored drivers of the source.
     pub(super) fn steps(&self, source: &Source, stored: &HashMap<String, DriverState>) -> Vec<Step> {
-        if !self.is_complete {
-            return Vec::new();
-        }
         let mut steps: Vec<Step> = self.ended.iter().cloned().map(Step::End).collect();
         for server in self.running.values() {
             let Some(driver) = source.driver(server) else { continue };
