@@ -31,6 +31,7 @@ macro_rules! contract {
             sandbox_that_expires_is_removed_by_one,
             sandbox_gets_one_new_session_if_several_proxies_replace_it,
             failure_of_a_pool_is_replaced_and_cleared,
+            sizes_of_pools_and_drivers_are_stored,
             session_has_one_driver_if_several_proxies_bind_it,
             driver_takes_no_more_sessions_than_its_maximum,
             private_driver_has_one_user,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dcp_connect::session::{Driver, DriverState, PoolFailure, PoolKey, SessionKey, Share, Size};
+use dcp_connect::session::{Driver, DriverState, Pool, PoolFailure, PoolKey, SessionKey, Share, Size};
 use dcp_connect::store::{Bound, Demand, Store};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -195,4 +195,34 @@ pub(crate) async fn failure_of_a_pool_is_replaced_and_cleared(fixture: Fixture) 
     assert_eq!(other.failures().await.unwrap(), [elsewhere.clone(), second]);
     other.clear_failure(&pool()).await.unwrap();
     assert_eq!(store.failures().await.unwrap(), [elsewhere]);
+}
+
+pub(crate) async fn sizes_of_pools_and_drivers_are_stored(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    let (small, large) = (
+        Size { cores: Some(4), memory: Some(8 << 30) },
+        Size { cores: Some(1_280_000), memory: Some(1 << 50) },
+    );
+    let declared =
+        Pool { key: pool(), engine: "4.1".to_owned(), share: Share::Domain, size: large, starts: true };
+    store.set_pools(true, std::slice::from_ref(&declared)).await.unwrap();
+    assert_eq!(other.pools().await.unwrap(), [declared]);
+    for (id, scope, expected) in [("a", "web", small), ("fixed:a", "", large)] {
+        let pool = PoolKey { scope: scope.to_owned(), ..pool() };
+        let id = id.to_owned();
+        let driver = |size: Size| Driver {
+            id: id.clone(),
+            pool: pool.clone(),
+            address: "127.0.0.1:1".to_owned(),
+            engine: "4.1".to_owned(),
+            share: Share::Domain,
+            size,
+            max_sessions: 1,
+            started: NOW,
+        };
+        store.report(&driver(small), NOW).await.unwrap();
+        // The driver of a pool keeps the size with which it was started; the one of a file gets that of the file.
+        store.report(&driver(large), NOW).await.unwrap();
+        assert_eq!(other.driver(&id).await.unwrap().unwrap().driver, driver(expected));
+    }
 }

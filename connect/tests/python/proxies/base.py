@@ -15,6 +15,10 @@ SPARK = "4.1.1"
 DRIVER_TOKEN = "a-token-of-the-driver-that-no-client-may-see"
 
 
+SESSIONS: list[SparkSession] = []
+"""All sessions. The deletion of one waits for the calls of all, for ever if it happens in the thread of gRPC that sends tokens."""
+
+
 class ProxyTest(unittest.TestCase):
     """Has one real server with a token, and one database, for all tests of the class."""
 
@@ -37,7 +41,9 @@ class ProxyTest(unittest.TestCase):
 
     def session(self, proxy: Proxy, token: str, **parameters: str) -> SparkSession:
         # It ends with its server. `stop` would hold a lock of all sessions while it retries after the end of its proxy.
-        return SparkSession.builder.remote(with_parameters(proxy.url(token), **parameters)).create()
+        spark = SparkSession.builder.remote(with_parameters(proxy.url(token), **parameters)).create()
+        SESSIONS.append(spark)
+        return spark
 
     def raw(self, proxy: Proxy, token: str, **parameters: str) -> Raw:
         raw = Raw(with_parameters(proxy.url(token), **parameters))
