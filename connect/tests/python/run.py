@@ -10,7 +10,7 @@ import signal
 import sys
 import unittest
 
-SECONDS = 600
+SECONDS = 400
 """Longest time of a test without a DEADLINE, and of the set-up of a class."""
 
 
