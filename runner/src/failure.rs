@@ -59,7 +59,8 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     let log = secrets::redact(&log);
     let log = Log::read(&log);
     let error = Error::last(&log.program);
-    let found = cause_of_end(end).or_else(|| cause_of_log(end, &log, error.as_ref()));
+    let found = cause_of_end(end).or_else(|| full_memory_of_ended_jvm(end, &log));
+    let found = found.or_else(|| cause_of_log(end, &log, error.as_ref()));
     let found = cause_of_executors(end, found.as_ref(), &log).or(found);
     let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_lines(&log)));
     let detail = match cause {
@@ -174,9 +175,6 @@ fn full_memory_of_ended_jvm<'a>(end: &End, log: &Log<'a>) -> Option<Finding<'a>>
 
 /// Returns the cause by the error that ended the program, or by Spark's events if the error is a consequence of them.
 fn cause_of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Finding<'a>> {
-    if let Some(found) = full_memory_of_ended_jvm(end, log) {
-        return Some(found);
-    }
     let Some(error) = error else {
         let cannot_open = |line: &&&str| line.contains("can't open file") && line.contains("[Errno 2]");
         if let Some(line) = log.program.last().filter(cannot_open).filter(|_| end.exit_code == Some(2)) {
