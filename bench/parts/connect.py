@@ -18,7 +18,7 @@ from .common import NO_GOAL, ROOT, check_output, log
 
 sys.path.insert(0, str(ROOT / "connect" / "tests" / "python"))
 
-from proxy import Site, driver  # noqa: E402
+from proxy import Site, Up, driver  # noqa: E402
 from server import Server, client, free_port  # noqa: E402
 
 SERVER, CLIENT = "4.1.1", "4.1.3"
@@ -134,49 +134,22 @@ def resident(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
-POOL = """apiVersion: dcp/v1
-kind: Pool
-metadata: {{name: {name}, domain: shop, owner: data@example.com}}
-spec:
-  engine: {{version: "4.1"}}
-  resources: {{driver: {{cores: 1, memory: 1g}}}}
-  drivers: {{minIdle: {idle}, maxIdle: {idle}, max: 1}}
-"""
-
-
 def starts(dcp: Path) -> dict:
     """Returns the times of the starts of sessions of a pool with a driver that is ready, and of one without a driver."""
-    with tempfile.TemporaryDirectory() as folder:
-        root, port = Path(folder), free_port()
-        (root / "dcp.yaml").write_text("project: shop\nmanifests: [warm.yaml, cold.yaml]\n")
-        for name, idle in (("warm", 1), ("cold", 0)):
-            (root / f"{name}.yaml").write_text(POOL.format(name=name, idle=idle))
-        environment = {**os.environ, "SPARK_HOME": check_output([ROOT / "scripts" / "spark"]).strip()}
-        check_output([dcp, "apply", "--auto-approve"], cwd=root, env=environment)
-        with open(root / "up.log", "wb") as output:
-            up = subprocess.Popen(
-                [dcp, "up", "--listen", f"127.0.0.1:{port}"], cwd=root, env=environment, stdout=output, stderr=output
-            )
-        try:
-            wait_for_port(up, port)
-            wait_for_driver(dcp, root, "warm")
-            token = (root / ".dcp" / "token").read_text().strip()
-            url = f"sc://localhost:{port}/;token={token};dcp-pool="
-            return {name: measured("start", count, url + name) for name, count in (("warm", WARM_SESSIONS), ("cold", 1))}
-        finally:
-            up.terminate()
-            up.wait(60)
-
-
-def wait_for_driver(dcp: Path, root: Path, pool: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        pools = json.loads(check_output([dcp, "pools", "--output", "json"], cwd=root))["pools"]
-        if any(each["name"] == pool and each["drivers"]["ready"] for each in pools):
-            return
-        if time.monotonic() > deadline:
-            raise SystemExit(f"bench/run: the pool has no driver:\n{(root / 'up.log').read_text()[-3000:]}")
-        time.sleep(0.2)
+    driver = {"resources": {"driver": {"cores": 1, "memory": "1g"}}}
+    pools = {
+        name: {**driver, "drivers": {"minIdle": idle, "maxIdle": idle, "max": 1}} for name, idle in (("warm", 1), ("cold", 0))
+    }
+    with Up(pools, program=dcp) as up:
+        deadline = time.monotonic() + 120
+        while not up.ready("warm"):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"bench/run: the pool has no driver:\n{up.log_text()}")
+            time.sleep(0.2)
+        url = up.url("ada")
+        return {
+            name: measured("start", count, f"{url};dcp-pool={name}") for name, count in (("warm", WARM_SESSIONS), ("cold", 1))
+        }
 
 
 def rows(times: dict, results: dict, memory: dict) -> list:

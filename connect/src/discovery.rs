@@ -84,7 +84,7 @@ pub fn source(id: &str) -> Option<&str> {
     id.strip_prefix(PREFIX)?.split('/').next()
 }
 
-/// Stores what is known of a driver that dcp did not start, and ends its sessions that were not used for its idle timeout.
+/// Stores a driver that dcp did not start, and marks its sessions as ended that have been unused for longer than the idle timeout.
 pub async fn report(
     store: &Store,
     driver: &Driver,

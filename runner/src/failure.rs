@@ -59,7 +59,7 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     let log = secrets::redact(&log);
     let log = Log::read(&log);
     let error = Error::last(&log.program);
-    let found = cause_of_end(end).or_else(|| full_memory_of_ended_jvm(end, &log));
+    let found = cause_of_end(end).or_else(|| out_of_memory_of_ended_jvm(end, &log));
     let found = found.or_else(|| cause_of_log(end, &log, error.as_ref()));
     let found = cause_of_executors(end, found.as_ref(), &log).or(found);
     let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_lines(&log)));
@@ -165,8 +165,8 @@ fn full_heap_of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Findi
     Some((Cause::DriverHeap, vec![line]))
 }
 
-/// Detects a JVM that ended itself because its memory was full. An error in Python is only a consequence of it.
-fn full_memory_of_ended_jvm<'a>(end: &End, log: &Log<'a>) -> Option<Finding<'a>> {
+/// Detects a JVM that ended because it was out of memory. An error in Python is only a consequence of it.
+fn out_of_memory_of_ended_jvm<'a>(end: &End, log: &Log<'a>) -> Option<Finding<'a>> {
     let line = log.program.iter().rev().find(|line| line.starts_with(OUT_OF_MEMORY_LINE));
     let line = line.filter(|_| end.exit_code == Some(OUT_OF_MEMORY_EXIT_CODE))?;
     let is_heap = FULL_HEAP.iter().any(|it| line[OUT_OF_MEMORY_LINE.len()..].starts_with(it));

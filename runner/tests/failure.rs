@@ -189,7 +189,8 @@ proptest! {
         let mut log: Vec<(usize, &str)> = lines.iter().copied().enumerate().map(|(at, line)| (2 * at + 1, line)).collect();
         log.extend(printed.iter().map(|(at, line)| (2 * places[at.index(places.len())], line.as_str())));
         log.sort_by_key(|(at, _)| *at);
-        // Right after an exception of Spark, nobody can tell whether Spark wrote its cause or the program printed it.
+        // A printed `Caused by: …` directly after an exception of Spark has the form of that exception's own cause. Such lines are
+        // left out.
         let mut splitter = Splitter::default();
         log.retain(|(at, line)| {
             let mut next = splitter.clone();

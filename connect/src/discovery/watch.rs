@@ -96,7 +96,7 @@ impl Discovery {
         Ok(own.map(|stored| (stored.driver.id, stored.state)).collect())
     }
 
-    /// Stores what is known of the drivers.
+    /// Stores the changes of the drivers since the last call.
     async fn apply(&self, state: &mut State) -> Result<(), String> {
         let stored = self.stored().await?;
         let (mut new, at) = (Vec::new(), (self.clock)());

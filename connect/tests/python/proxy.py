@@ -72,13 +72,11 @@ class Site:
 
 
 class Up:
-    """A process of `dcp up` with one pool, in a project of its own. Used with `with`."""
+    """A process of `dcp up` with pools, in a project of its own. Its drivers end with it. Used with `with`."""
 
-    POOL = {
-        "apiVersion": "dcp/v1", "kind": "Pool", "metadata": {"name": "small", "domain": "shop", "owner": "data@example.com"},
-    }
-
-    def __init__(self, **spec: object) -> None:
+    def __init__(self, pools: dict[str, dict[str, object]], program: Path = DCP) -> None:
+        """Takes the fields of each pool by its name."""
+        self.program, self.pools = program, list(pools)
         self.folder = Path(tempfile.mkdtemp(prefix="dcp-up-"))
         self.log = self.folder / "up.log"
         self.port = free_port()
@@ -86,9 +84,13 @@ class Up:
             [ROOT / "scripts" / "spark"], stdout=subprocess.PIPE, text=True, check=True
         ).stdout.strip()
         self.environment = {**os.environ, "SPARK_HOME": home}
-        pool = {**self.POOL, "spec": {"engine": {"version": "4.1"}, **spec}}
-        (self.folder / "small.yaml").write_text(json.dumps(pool))
-        (self.folder / "dcp.yaml").write_text("project: tests\nmanifests: [small.yaml]\n")
+        for name, fields in pools.items():
+            metadata = {"name": name, "domain": "shop", "owner": "data@example.com"}
+            spec = {"engine": {"version": "4.1"}, **fields}
+            pool = {"apiVersion": "dcp/v1", "kind": "Pool", "metadata": metadata, "spec": spec}
+            (self.folder / f"{name}.yaml").write_text(json.dumps(pool))
+        manifests = [f"{name}.yaml" for name in pools]
+        (self.folder / "dcp.yaml").write_text(json.dumps({"project": "tests", "manifests": manifests}))
         binding = {"role": "developer", "users": ["ada", "grace"], "scopes": ["*"], "domains": ["shop"]}
         (self.folder / "policy.yaml").write_text(json.dumps({"bindings": [binding]}))
 
@@ -96,14 +98,15 @@ class Up:
         self.run("apply", "--auto-approve", "--quiet")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [DCP, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}", "--policy", "policy.yaml"],
+                [self.program, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}", "--policy", "policy.yaml"],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
             )
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            self.run("destroy", "--auto-approve", "--allow-delete", "shop/small")
+            deleted = [argument for name in self.pools for argument in ("--allow-delete", f"shop/{name}")]
+            self.run("destroy", "--auto-approve", *deleted)
             deadline = time.monotonic() + DEADLINE
             while self.run("runs", "--live", "--output", "json") != "[]" and time.monotonic() < deadline:
                 time.sleep(0.2)
@@ -115,7 +118,7 @@ class Up:
     def run(self, *arguments: str) -> str:
         """Runs a command of dcp, and returns what it prints."""
         done = subprocess.run(
-            [DCP, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, env=self.environment,
+            [self.program, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, env=self.environment,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         if done.returncode:
@@ -130,8 +133,10 @@ class Up:
         token = self.run("token", "create", user).splitlines()[-1].split()[-1]
         return f"sc://localhost:{self.port}/;token={token}"
 
-    def pool(self) -> dict[str, Any]:
-        return json.loads(self.run("pools", "--output", "json"))["pools"][0]
+    def ready(self, pool: str) -> int:
+        """Returns the number of a pool's drivers that are ready."""
+        listed = json.loads(self.run("pools", "--output", "json"))["pools"]
+        return sum(each["drivers"]["ready"] for each in listed if each["name"] == pool)
 
     def drivers(self) -> dict[str, str]:
         """Returns the driver of each user's newest session."""

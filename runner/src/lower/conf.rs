@@ -10,8 +10,8 @@ use dcp_model::primitive::CoreEtlJob;
 
 use super::logging;
 
-/// Ends a driver whose memory is full. Without it, only a thread ends, and the driver may wait for it for ever.
-const EXIT_WHEN_FULL: &str = "-XX:+ExitOnOutOfMemoryError";
+/// The option by which a JVM ends when it is out of memory. Without it, only one thread ends, and the driver may hang.
+const EXIT_ON_OUT_OF_MEMORY: &str = "-XX:+ExitOnOutOfMemoryError";
 
 /// Returns the settings of a job that are the same for all attempts.
 pub(super) fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
@@ -32,7 +32,7 @@ pub(super) fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     option(LOG4J, job.spark.logging.as_ref().map(logging::properties));
     // Later options win, so that a manifest can switch it off.
     let own = job.spark.driver_java_options.iter().map(String::as_str);
-    let options: Vec<&str> = std::iter::once(EXIT_WHEN_FULL).chain(own).collect();
+    let options: Vec<&str> = std::iter::once(EXIT_ON_OUT_OF_MEMORY).chain(own).collect();
     option("spark.driver.extraJavaOptions", Some(options.join(" ")));
     option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
     option("spark.kubernetes.container.image", Some(job.engine.image.clone()));

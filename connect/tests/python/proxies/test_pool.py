@@ -23,13 +23,13 @@ SECONDS = 60
 
 class KilledDriver(unittest.TestCase):
     def test_client_gets_another_driver_and_other_sessions_go_on(self) -> None:
-        with Up(**POOL) as up:
+        with Up({"small": POOL}) as up:
             url = up.url("ada")
             of_ada = SparkSession.builder.remote(url).getOrCreate()
             of_grace = SparkSession.builder.remote(up.url("grace")).create()
             of_grace.sql("CREATE TEMP VIEW mine AS SELECT 7 AS n")
             self.assertEqual(of_ada.range(3).count(), 3)
-            wait_until("an idle driver is ready", lambda: up.pool()["drivers"]["ready"] == 3, 120)
+            wait_until("an idle driver is ready", lambda: up.ready("small") == 3, 120)
             drivers = up.drivers()
             self.assertNotEqual(drivers["ada"], drivers["grace"])
 
@@ -48,4 +48,4 @@ class KilledDriver(unittest.TestCase):
             self.assertNotIn(drivers["ada"], up.drivers().values())
             self.assertEqual(of_grace.sql("SELECT n FROM mine").collect()[0].n, 7)
             self.assertEqual(up.drivers()["grace"], drivers["grace"])
-            wait_until("the pool has started a driver again", lambda: up.pool()["drivers"]["ready"] == 3, 120)
+            wait_until("the pool has started a driver again", lambda: up.ready("small") == 3, 120)

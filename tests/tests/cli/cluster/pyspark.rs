@@ -5,9 +5,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Executes a query in its session, and another one in the next session once the driver has ended.
 const PROGRAM: &str = "\
+import signal
 import sys
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession, functions as F
+
+# PySpark itself repeats failed calls for ten minutes.
+signal.alarm(300)
 
 def session():
     return SparkSession.builder.remote(sys.argv[1]).getOrCreate()

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use dcp_tests::fake_spark::wait_until;
+use serde_json::json;
 
 use crate::continuous::{Process, UP};
 use crate::harness::{CommandOutput, DCP, Sandbox};
@@ -89,6 +90,7 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
     delete(&sandbox, &schema);
     expire(&sandbox);
     continue_after_the_end_of_the_driver(&sandbox);
+    delete_the_pool(&sandbox);
     drop(up);
 }
 
@@ -216,4 +218,11 @@ fn continue_after_the_end_of_the_driver(sandbox: &Sandbox) {
     wait_until(|| (!run(sandbox, &["runs", "--live"]).stdout.contains(driver)).then_some(()));
     let continued = sql("SELECT current_schema() AS a, n FROM kept").exits_with(0);
     continued.prints("this is a new one").prints("sandbox_ada_long,7");
+}
+
+/// Deletes the pool. Its driver would outlive `dcp up`.
+fn delete_the_pool(sandbox: &Sandbox) {
+    run(sandbox, &["destroy", "--auto-approve", "--allow-delete", "logistics/small"]).exits_with(0);
+    let has_run = || run(sandbox, &["runs", "--live", "--output", "json"]).exits_with(0).json() != json!([]);
+    wait_until(|| (!has_run()).then_some(()));
 }
