@@ -101,6 +101,7 @@ class Up:
                 [self.program, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}", "--policy", "policy.yaml"],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
             )
+        wait_for_port(self.process, self.port, self.log)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,6 +164,19 @@ def is_jvm_of(folder: Path, driver: bytes) -> bool:
     return command.split(b"\0", 1)[0].endswith(b"java") and driver in command
 
 
+def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Waits until a process of dcp listens at a port."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"dcp did not start:\n{log.read_text()[-3000:]}") from None
+            time.sleep(0.05)
+
+
 class Proxy:
     """A process of `dcp serve connect`, which can be killed and started again at the same port."""
 
@@ -184,15 +198,8 @@ class Proxy:
                 ],
                 cwd=self.site.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the proxy did not start:\n{self.log.read_text()[-3000:]}") from None
-                time.sleep(0.05)
+        wait_for_port(self.process, self.port, self.log)
+        return self
 
     @property
     def pid(self) -> int:
