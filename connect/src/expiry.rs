@@ -79,6 +79,7 @@ mod tests {
             catalog: "spark_catalog".to_owned(),
             schema: "sandbox_ada_main".to_owned(),
             session: "1".to_owned(),
+            opened: None,
             created: Timestamp::UNIX_EPOCH,
             expires: Timestamp::UNIX_EPOCH,
             ending: None,

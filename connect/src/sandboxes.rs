@@ -70,6 +70,7 @@ impl From<StoredSandbox> for Sandbox {
             catalog,
             schema,
             session,
+            opened: _,
             created,
             expires,
             ending: _,
@@ -94,7 +95,7 @@ pub struct NewSandbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
     pub sandbox: Sandbox,
-    /// Whether the session is a new one, as the last one has ended.
+    /// Whether the session is a new one, as the one that was opened last has ended.
     pub is_new_session: bool,
 }
 
@@ -137,6 +138,7 @@ impl Sandboxes<'_> {
                 catalog: catalog.unwrap_or_else(|| DEFAULT_CATALOG.to_owned()),
                 schema: String::new(),
                 session: random_uuid(),
+                opened: None,
                 created: now,
                 expires,
                 ending: None,
@@ -167,7 +169,7 @@ impl Sandboxes<'_> {
     /// Creates the schema of a sandbox, if it is missing, and makes it the current one of its session. If the session has ended,
     /// the sandbox gets a new one.
     pub(crate) async fn open(&self, domain: &str, name: &str) -> Result<Opened, ServiceError> {
-        let stored = self.find(domain, name).await?;
+        let mut stored = self.find(domain, name).await?;
         if stored.ending.is_some() {
             return Err(ending(&stored.key));
         }
@@ -182,10 +184,17 @@ impl Sandboxes<'_> {
             user: stored.key.user.clone(),
             session: stored.session.clone(),
         };
-        // An earlier attempt, which ended before a driver had started, may have given it a new session.
-        let is_unused = self.proxy.store().session(&key).await.map_err(|error| failed(&error))?.is_none();
-        let (stored, is_renewed) = self.execute(stored, &statements).await?;
-        Ok(Opened { sandbox: stored.into(), is_new_session: is_unused || is_renewed })
+        let is_stored = self.proxy.store().session(&key).await.map_err(|error| failed(&error))?.is_some();
+        if !is_stored && stored.opened.as_ref() == Some(&stored.session) {
+            // The session ended so long ago that it was forgotten.
+            stored = self.renew(stored).await?;
+        }
+        let stored = self.execute(stored, &statements).await?;
+        if stored.opened.as_ref() != Some(&stored.session) {
+            let opened = self.proxy.store().set_opened_session(&stored.key, &stored.session);
+            opened.await.map_err(|error| failed(&error))?;
+        }
+        Ok(Opened { is_new_session: stored.has_new_session(), sandbox: stored.into() })
     }
 
     /// Drops the schema of a sandbox, ends its session, and deletes it. With `keep_schema`, only the sandbox is deleted.
@@ -213,7 +222,7 @@ impl Sandboxes<'_> {
             return Err(ServiceError::new(Code::Internal, DOMAIN, "FAILED", message));
         }
         let statement = format!("DROP SCHEMA IF EXISTS {} CASCADE", qualified(&stored));
-        let (stored, _) = self.execute(stored, &[statement]).await?;
+        let stored = self.execute(stored, &[statement]).await?;
         // If this fails, the session ends with its idle timeout.
         if let Ok(session) = self.session(&stored) {
             let _ = timeout(STATEMENT_TIMEOUT, session.release()).await;
@@ -221,14 +230,13 @@ impl Sandboxes<'_> {
         self.proxy.store().remove_sandbox(&stored.key).await.map_err(|error| failed(&error))
     }
 
-    /// Executes statements in the session of a sandbox, or in a new one if it has ended. Returns the sandbox, and whether its session
-    /// is new.
+    /// Executes statements in the session of a sandbox, or in a new one if it has ended. Returns the sandbox with its session.
     async fn execute(
         &self,
         mut stored: StoredSandbox,
         statements: &[String],
-    ) -> Result<(StoredSandbox, bool), ServiceError> {
-        let mut is_new_session = false;
+    ) -> Result<StoredSandbox, ServiceError> {
+        let mut is_renewed = false;
         let mut next = statements.iter().peekable();
         while let Some(statement) = next.peek() {
             let session = self.session(&stored)?;
@@ -237,8 +245,8 @@ impl Sandboxes<'_> {
                 Ok(Ok(())) => {
                     next.next();
                 }
-                Ok(Err(status)) if is_lost(&status) && !is_new_session => {
-                    is_new_session = true;
+                Ok(Err(status)) if is_lost(&status) && !is_renewed => {
+                    is_renewed = true;
                     stored = self.renew(stored).await?;
                     next = statements.iter().peekable();
                 }
@@ -249,7 +257,7 @@ impl Sandboxes<'_> {
                 Err(_) => return Err(starting("a driver is starting")),
             }
         }
-        Ok((stored, is_new_session))
+        Ok(stored)
     }
 
     /// Gives a sandbox a new session, or the one that another caller has given it.

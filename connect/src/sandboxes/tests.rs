@@ -40,6 +40,7 @@ fn stored(user: &str, expires: i64) -> StoredSandbox {
         catalog: DEFAULT_CATALOG.to_owned(),
         schema: format!("sandbox_{user}_main"),
         session: random_uuid(),
+        opened: None,
         created: now(),
         expires: Timestamp::from_second(expires).unwrap(),
         ending: None,

@@ -25,27 +25,37 @@ pub struct StoredSandbox {
     pub schema: String,
     /// The session that has it now.
     pub session: String,
+    /// The session that was opened last.
+    pub opened: Option<String>,
     pub created: Timestamp,
     pub expires: Timestamp,
     /// The time at which its removal was begun last.
     pub ending: Option<Timestamp>,
 }
 
+impl StoredSandbox {
+    /// Returns whether its session has replaced one that was opened, and was not opened yet.
+    pub fn has_new_session(&self) -> bool {
+        self.opened.as_ref().is_some_and(|opened| *opened != self.session)
+    }
+}
+
 const COLUMNS: &str = "domain, user_name, name, branch, pool, engine, catalog_name, schema_name, session, created_at, \
-    expires_at, ending_at";
+    expires_at, ending_at, opened_session";
 
 impl Store {
     /// Stores a sandbox. Returns false if the user has one of this name, or another one has its schema.
     pub async fn add_sandbox(&self, sandbox: &StoredSandbox) -> Result<bool> {
         let query = "INSERT INTO connect_sandboxes (domain, user_name, name, branch, pool, engine, catalog_name, \
-            schema_name, session, created_at, expires_at, ending_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0) ON CONFLICT DO NOTHING";
+            schema_name, session, created_at, expires_at, ending_at, opened_session) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12) ON CONFLICT DO NOTHING";
         let query = bind(sqlx::query(query), &sandbox.key).bind(sandbox.branch.as_str());
         let query = query.bind(sandbox.pool.as_deref().unwrap_or_default());
         let query = query.bind(sandbox.engine.as_deref().unwrap_or_default());
         let query =
             query.bind(sandbox.catalog.as_str()).bind(sandbox.schema.as_str()).bind(sandbox.session.as_str());
         let query = query.bind(sandbox.created.as_millisecond()).bind(sandbox.expires.as_millisecond());
+        let query = query.bind(sandbox.opened.as_deref().unwrap_or_default());
         Ok(self.database.execute(query).await? == 1)
     }
 
@@ -109,6 +119,13 @@ impl Store {
         Ok(self.database.execute(bind(sqlx::query(query), key).bind(old).bind(new)).await? == 1)
     }
 
+    /// Stores that a session of a sandbox was opened, unless the sandbox has another one.
+    pub async fn set_opened_session(&self, key: &SandboxKey, session: &str) -> Result<()> {
+        let query = "UPDATE connect_sandboxes SET opened_session = $4 \
+            WHERE domain = $1 AND user_name = $2 AND name = $3 AND session = $4";
+        self.database.execute(bind(sqlx::query(query), key).bind(session)).await.map(|_| ())
+    }
+
     /// Deletes a sandbox whose removal was begun, and whose schema is dropped.
     pub async fn remove_sandbox(&self, key: &SandboxKey) -> Result<()> {
         let query = "DELETE FROM connect_sandboxes \
@@ -129,6 +146,7 @@ impl Store {
             session: text(8)?,
             created: rows::time(&self.database, row, 9)?,
             expires: rows::time(&self.database, row, 10)?,
+            opened: optional(12)?,
             ending: Some(rows::time(&self.database, row, 11)?).filter(|at| *at != Timestamp::UNIX_EPOCH),
         })
     }

@@ -118,6 +118,8 @@ CREATE TABLE connect_sandboxes (
     schema_name TEXT NOT NULL,
     -- The session that has it now.
     session TEXT NOT NULL,
+    -- The session that was opened last; empty if none was.
+    opened_session TEXT NOT NULL,
     created_at BIGINT NOT NULL,
     expires_at BIGINT NOT NULL,
     -- The time at which its removal was begun last; 0 if it was not.

@@ -30,6 +30,7 @@ macro_rules! contract {
             sandbox_is_stored_once_and_its_schema_belongs_to_it_alone,
             sandbox_that_expires_is_removed_by_one,
             sandbox_gets_one_new_session_if_several_proxies_replace_it,
+            session_of_a_sandbox_is_new_until_it_is_opened,
             failure_of_a_pool_is_replaced_and_cleared,
             sizes_of_pools_and_drivers_are_stored,
             session_has_one_driver_if_several_proxies_bind_it,

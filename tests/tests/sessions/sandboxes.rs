@@ -19,6 +19,7 @@ fn sandbox(key: SandboxKey, schema: &str) -> StoredSandbox {
         catalog: "spark_catalog".to_owned(),
         schema: schema.to_owned(),
         session: "1".to_owned(),
+        opened: None,
         created: at(1),
         expires: at(100),
         ending: None,
@@ -81,4 +82,21 @@ pub(crate) async fn sandbox_gets_one_new_session_if_several_proxies_replace_it(f
         .collect();
     assert_eq!(first.len(), 1, "{first:?}");
     assert_eq!(store.sandbox(&ada.key).await.unwrap().unwrap().session, first[0]);
+}
+
+pub(crate) async fn session_of_a_sandbox_is_new_until_it_is_opened(fixture: Fixture) {
+    let Fixture { store, other, .. } = &fixture;
+    let ada = sandbox(key("logistics", "ada"), "sandbox_ada_main");
+    store.add_sandbox(&ada).await.unwrap();
+    let is_new = async || other.sandbox(&ada.key).await.unwrap().unwrap().has_new_session();
+    assert!(!is_new().await, "no session was opened before");
+    store.set_opened_session(&ada.key, "1").await.unwrap();
+    assert!(!is_new().await);
+    store.set_sandbox_session(&ada.key, "1", "2").await.unwrap();
+    assert!(is_new().await);
+    // A proxy that was paused.
+    store.set_opened_session(&ada.key, "1").await.unwrap();
+    assert!(is_new().await, "the session was not opened");
+    store.set_opened_session(&ada.key, "2").await.unwrap();
+    assert!(!is_new().await);
 }
