@@ -44,6 +44,10 @@ def shell(*lines, code=0):
     return (run_tests.Cargo, ["sh", "-c", "".join(f"echo '{line}'; " for line in lines) + f"exit {code}"])
 
 
+def run_step(reader, command):
+    return run_tests.run_step(reader, command, run_tests.Children())
+
+
 def outcome(groups, names=(), **environment):
     """Returns the exit code, and the lines after the output of the commands."""
     out = io.StringIO()
@@ -108,7 +112,7 @@ class C(unittest.TestCase):
 unittest.main()
 """
         with contextlib.redirect_stdout(io.StringIO()):
-            reader = run_tests.run_step(run_tests.Unittest(), [sys.executable, "-c", case, "--verbose"])
+            reader = run_step(run_tests.Unittest(), [sys.executable, "-c", case, "--verbose"])
         self.assertEqual((reader.passed, reader.failed, reader.skipped), (1, 1, 1))
 
 
@@ -198,17 +202,37 @@ class Totals(unittest.TestCase):
         self.assertIn("spork", err.getvalue())
 
 
+class SideBySide(unittest.TestCase):
+    def test_groups_run_beside_others_after_the_first(self):
+        # Each of the two waits for the other one, and both for the first.
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+        def step(done, *needs):
+            loops = "".join(f"until test -e {folder}/{need}; do sleep 0.01; done; " for need in needs)
+            check = f"test -e {folder}/unit || exit 3; " if needs else ""
+            return (run_tests.Cargo, ["sh", "-c", f"{check}touch {folder}/{done}; {loops}echo '{PASSES}'"])
+
+        groups = {"unit": [step("unit")], "spark": [step("spark", "kubernetes")], "kubernetes": [step("kubernetes", "spark")]}
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            self.assertEqual(run_tests.main([], groups), 0)
+        self.assertIn(f"\nkubernetes: {PASSES}\n", out.getvalue())
+        self.assertIn(f"\nspark: {PASSES}\n", out.getvalue())
+        totals = [f"{name}: 3 passed, 0 failed, 0 skipped" for name in groups]
+        self.assertEqual(out.getvalue().splitlines()[-4:], [*totals, "9 passed, 0 failed, 0 skipped"])
+
+
 class Children(unittest.TestCase):
     def test_leftover_processes_are_killed(self):
         # The sleep holds the output open, so the test hangs if it is not killed.
         out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
-        run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "sleep 1000 & echo left $!"])
+        run_step(run_tests.Cargo(), ["sh", "-c", "sleep 1000 & echo left $!"])
         self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
 
     def test_silent_command_is_killed_and_fails(self):
         out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
         with mock.patch.object(run_tests, "SILENCE", 0.5):
-            reader = run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "echo left $$; sleep 1000"])
+            reader = run_step(run_tests.Cargo(), ["sh", "-c", "echo left $$; sleep 1000"])
         self.assertIn("killed: no output for 0.5 s", out.getvalue())
         self.assertEqual(reader.failed, 1)
         self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
