@@ -1,5 +1,5 @@
 """Measures proxies for Spark Connect in front of one real server: HAProxy, nginx and dcp, against no proxy. Also measures the
-start of a session of a warm and of a cold pool of dcp.
+start of a session and of a sandbox of a warm and of a cold pool of dcp.
 """
 
 import contextlib
@@ -135,10 +135,11 @@ def resident(process: int) -> float:
 
 
 def starts(dcp: Path) -> dict:
-    """Returns the times of the starts of sessions of a pool with a driver that is ready, and of one without a driver."""
+    """Returns the times of the starts of sessions and sandboxes of a pool with a driver that is ready, and of pools without one."""
     driver = {"resources": {"driver": {"cores": 1, "memory": "1g"}}}
     pools = {
-        name: {**driver, "drivers": {"minIdle": idle, "maxIdle": idle, "max": 1}} for name, idle in (("warm", 1), ("cold", 0))
+        name: {**driver, "drivers": {"minIdle": idle, "maxIdle": idle, "max": 1}}
+        for name, idle in (("warm", 1), ("cold", 0), ("cold-sandbox", 0))
     }
     with Up(pools, program=dcp) as up:
         deadline = time.monotonic() + 120
@@ -147,9 +148,12 @@ def starts(dcp: Path) -> dict:
                 raise SystemExit(f"bench/run: the pool has no driver:\n{up.log_text()}")
             time.sleep(0.2)
         url = up.url("ada")
-        return {
-            name: measured("start", count, f"{url};dcp-pool={name}") for name, count in (("warm", WARM_SESSIONS), ("cold", 1))
-        }
+        times = {name: measured("start", count, f"{url};dcp-pool={name}") for name, count in (("warm", WARM_SESSIONS), ("cold", 1))}
+        for pool in ("warm", "cold-sandbox"):
+            begun = time.perf_counter()
+            up.run("sandbox", "create", pool, "--pool", pool)
+            times[f"sandbox, {pool}"] = [time.perf_counter() - begun]
+        return times
 
 
 def rows(times: dict, results: dict, memory: dict) -> list:
@@ -188,16 +192,20 @@ def is_quick(times: dict) -> bool:
 
 
 def rows_of_starts(rounds: list) -> list:
-    """Returns the rows of the starts of sessions."""
-    warm = [seconds for each in rounds for seconds in each["warm"]]
-    cold = [seconds for each in rounds for seconds in each["cold"]]
-    warm_text = f"median {statistics.median(warm):.2f} s, longest {max(warm):.2f} s"
-    cold_text = f"median {statistics.median(cold):.1f} s, longest {max(cold):.1f} s"
-    ratio = f": {statistics.median(cold) / statistics.median(warm):.0f}×"
-    return [
-        (f"a session and its first query, from a warm pool, {len(warm)} times", "longest < 10 s", warm_text, max(warm) < 10),
-        (f"the same, with the start of a driver, {len(cold)} times", "longest < 60 s", cold_text + ratio, max(cold) < 60),
-    ]
+    """Returns the rows of the starts of sessions and of sandboxes."""
+    table = []
+    for what, warm_name, cold_name in (
+        ("a session and its first query", "warm", "cold"), ("`dcp sandbox create`", "sandbox, warm", "sandbox, cold-sandbox"),
+    ):
+        warm, cold = ([seconds for each in rounds for seconds in each[name]] for name in (warm_name, cold_name))
+        warm_text = f"median {statistics.median(warm):.2f} s, longest {max(warm):.2f} s"
+        cold_text = f"median {statistics.median(cold):.1f} s, longest {max(cold):.1f} s"
+        ratio = f": {statistics.median(cold) / statistics.median(warm):.0f}×"
+        table += [
+            (f"{what}, from a warm pool, {len(warm)} times", "longest < 10 s", warm_text, max(warm) < 10),
+            (f"the same, with the start of a driver, {len(cold)} times", "longest < 60 s", cold_text + ratio, max(cold) < 60),
+        ]
+    return table
 
 
 def latency(values: list, direct: list, is_direct: bool) -> str:

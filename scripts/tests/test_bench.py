@@ -114,9 +114,13 @@ class ConnectRows(unittest.TestCase):
         self.assertEqual(self.goals_met([0.010, 0.020, 0.040], 0.85e8), [False, False])
 
     def test_starts_of_warm_and_cold_pools_are_compared(self):
-        rows = connect.rows_of_starts([{"warm": [0.1, 0.3], "cold": [12.0]}, {"warm": [0.2, 11.0], "cold": [8.0]}])
+        sandboxes = {"sandbox, warm": [2.0], "sandbox, cold-sandbox": [61.0]}
+        first, second = {"warm": [0.1, 0.3], "cold": [12.0]}, {"warm": [0.2, 11.0], "cold": [8.0]}
+        rows = connect.rows_of_starts([first | sandboxes, second | sandboxes])
         self.assertEqual(rows[0][2:], ("median 0.25 s, longest 11.00 s", False))
         self.assertEqual(rows[1][2:], ("median 10.0 s, longest 12.0 s: 40×", True))
+        self.assertEqual(rows[2][2:], ("median 2.00 s, longest 2.00 s", True))
+        self.assertEqual(rows[3][2:], ("median 61.0 s, longest 61.0 s: 30×", False))
 
     def test_proxies_are_compared_with_the_direct_way(self):
         values = dict(self.rows())

@@ -13,7 +13,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use super::Project;
-use super::pyspark::PySpark;
+use super::pyspark::{self, PySpark};
 
 const TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -66,12 +66,14 @@ async fn wait_until_no_object_is_left(client: &Client, namespace: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn client_of_a_pool_gets_another_driver_after_its_own_was_deleted() {
+async fn clients_of_a_pool_pass_their_tests_and_get_another_driver_after_theirs_was_deleted() {
     let mut project = Project::prepare("cli-pool", &[]).await;
     project.sandbox.write("manifests/small.yaml", format!(
         "apiVersion: dcp/v1\nkind: Pool\nmetadata: {{domain: sales, name: small, owner: a@example.com}}\nspec:\n  \
          engine: {{version: \"4.1\", image: \"{SPARK_IMAGE}\"}}\n  placement: {{backends: [kubernetes]}}\n  \
-         pods: {{imagePullPolicy: Never}}\n  drivers: {{minIdle: 1, maxIdle: 1, max: 1}}\n  resources:\n    \
+         pods: {{imagePullPolicy: Never}}\n  drivers: {{minIdle: 1, maxIdle: 1, max: 1}}\n  \
+         # Clients of 4.2 can't read the default of this limit in 4.1, `3221225472b`.\n  \
+         spark: {{conf: {{spark.sql.session.localRelationSizeLimit: \"3221225472\"}}}}\n  resources:\n    \
          driver: {{memory: 1g, cpuRequest: 200m}}\n    \
          executors: {{memory: 512m, instances: 1, cpuRequest: 200m}}\n"
     ));
@@ -80,7 +82,11 @@ async fn client_of_a_pool_gets_another_driver_after_its_own_was_deleted() {
     project.run(&["apply", "--auto-approve"]).exits_with(0);
     wait_for_pool(&project).await;
     let url = address(&project, &proxy, "small");
-    let client = tokio::task::spawn_blocking(move || PySpark::connect(&url)).await.expect("it connects");
+    let client = tokio::task::spawn_blocking(move || {
+        pyspark::run_tests(&url);
+        PySpark::connect(&url)
+    });
+    let client = client.await.expect("it connects");
 
     let (cluster, namespace) = (project.cluster.client().await, project.namespace.clone());
     let drivers = pod_names(&cluster, &namespace).await.into_iter().filter(|name| name.ends_with("-driver"));

@@ -88,6 +88,22 @@ impl PySpark {
     }
 }
 
+/// Runs tests of `connect/tests/python` with a client of each version, and checks that they pass.
+pub(super) fn run_tests(url: &str) {
+    let script = dcp_tests::workspace().join("scripts/test-connect");
+    let modules = ["test_basics.Queries", "test_basics.Settings", "test_basics.Errors", "test_interrupts"];
+    let tested = Command::new(script)
+        .args(modules)
+        .env("DCP_CONNECT_URL", url)
+        .env("DCP", &*crate::harness::DCP)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the tests can be run");
+    let shown = String::from_utf8_lossy(&tested.stderr);
+    assert!(tested.status.success(), "{shown}");
+    assert_eq!(shown.lines().filter(|line| *line == "OK").count(), 3, "three clients are tested:\n{shown}");
+}
+
 impl Drop for PySpark {
     fn drop(&mut self) {
         let _ = self.child.kill();

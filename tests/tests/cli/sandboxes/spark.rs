@@ -95,11 +95,9 @@ fn job_of_a_branch_runs_in_a_sandbox_and_leaves_real_tables_unchanged() {
 }
 
 fn create_in_a_cold_pool(sandbox: &Sandbox) {
-    let started = Instant::now();
     run(sandbox, &["sandbox", "create"])
         .exits_with(0)
         .prints("sandbox feature-totals: schema spark_catalog.sandbox_");
-    assert!(started.elapsed() < Duration::from_mins(1), "from a cold pool: {:?}", started.elapsed());
     let pools = run(sandbox, &["pools", "--output", "json"]).exits_with(0).json();
     assert_eq!((&pools["pools"][0]["name"], &pools["pools"][0]["sessions"]), (&"small".into(), &1.into()));
     run(sandbox, &["pools", "--sessions"]).exits_with(0).prints("logistics/small");
@@ -197,10 +195,8 @@ fn delete(sandbox: &Sandbox, schema: &str) {
 }
 
 fn expire(sandbox: &Sandbox) {
-    let started = Instant::now();
     run(sandbox, &["sandbox", "create", "short", "--ttl", "1s"]).exits_with(0);
     run(sandbox, &["sandbox", "sql", "short", "SELECT 1"]);
-    assert!(started.elapsed() < Duration::from_secs(20), "from a warm pool: {:?}", started.elapsed());
     let deadline = Instant::now() + Duration::from_mins(1);
     while !run(sandbox, &["sandbox", "list"]).stdout.contains("you have no sandbox") {
         assert!(Instant::now() < deadline, "the expired sandbox is still there");
