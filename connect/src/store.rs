@@ -138,9 +138,10 @@ impl Store {
         Ok(self.database.execute(query).await? > 0)
     }
 
-    /// Has a driver that is drained take new sessions again.
+    /// Has a driver that is drained take new sessions again, once it has answered.
     pub async fn reopen(&self, id: &str) -> Result<()> {
-        let query = "UPDATE connect_drivers SET state = 'open' WHERE id = $1 AND state = 'draining'";
+        let query = "UPDATE connect_drivers SET state = CASE WHEN opened_at = 0 THEN 'starting' ELSE 'open' END \
+            WHERE id = $1 AND state = 'draining'";
         self.database.execute(sqlx::query(query).bind(id)).await.map(|_| ())
     }
 
