@@ -114,6 +114,9 @@ CREATE TABLE connect_sandboxes (
     -- The requested pool and engine; empty for any.
     pool TEXT NOT NULL,
     engine TEXT NOT NULL,
+    -- The requested minimum of cores and of bytes of memory; 0 for any.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     catalog_name TEXT NOT NULL,
     schema_name TEXT NOT NULL,
     -- The session that has it now.
