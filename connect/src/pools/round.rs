@@ -180,13 +180,36 @@ impl Round<'_> {
             self.clear_failure(key, memory).await?;
         }
         for observed in &live {
-            match observed.member.is_ending {
-                false => self.report(&observed.member, &observed.record, declared).await?,
-                // The request may have been lost.
-                true => self.end(observed, false).await?,
-            }
+            self.advance(observed, declared, memory).await?;
         }
         self.size(key, declared, &live, demand, memory).await
+    }
+
+    /// Reports a driver to proxies, or requests its end.
+    async fn advance(
+        &self,
+        observed: &Observed,
+        declared: &DeclaredPool,
+        memory: &mut PoolMemory,
+    ) -> StepResult {
+        let Observed { member, record, driver } = observed;
+        // A request to end may have been lost.
+        if member.is_ending {
+            self.end(observed, false).await
+        } else if failing::is_silent(record, driver.as_ref(), self.now()) {
+            self.give_up(observed, memory).await
+        } else {
+            self.report(member, record, declared).await
+        }
+    }
+
+    /// Ends a driver that does not answer. Its failure is stored first, as an end that is requested is none.
+    async fn give_up(&self, observed: &Observed, memory: &mut PoolMemory) -> StepResult {
+        let Observed { member, record, .. } = observed;
+        if let Some(failure) = failing::of_silence(member, record, memory.failure.as_ref(), self.now()) {
+            self.fail(failure, memory).await?;
+        }
+        self.end(observed, false).await
     }
 
     pub(super) fn now(&self) -> Timestamp {
