@@ -51,6 +51,10 @@ pub struct PoolStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false, example = "64g")]
     pub memory: Option<Memory>,
+    /// The revision of its manifest that the status is of; 0 for drivers that dcp does not start.
+    pub revision: u64,
+    /// The minimum number of drivers that are ready.
+    pub min_idle: u64,
     pub state: PoolState,
     pub drivers: DriverCounts,
     /// The number of sessions that have not ended.
@@ -258,7 +262,9 @@ async fn statuses(store: &Store) -> Result<BTreeMap<PoolKey, PoolStatus>, Error>
 fn counted(pools: Vec<Pool>, drivers: &[StoredDriver]) -> BTreeMap<PoolKey, PoolStatus> {
     let mut all: BTreeMap<PoolKey, PoolStatus> = BTreeMap::new();
     for pool in pools {
-        all.insert(pool.key.clone(), status(pool.key, pool.engine, pool.share.name(), pool.size));
+        let Pool { key, engine, share, size, starts: _, min_idle, revision } = pool;
+        let status = status(key.clone(), engine, share.name(), size);
+        all.insert(key, PoolStatus { revision, min_idle, ..status });
     }
     let declared: HashSet<PoolKey> = all.keys().cloned().collect();
     for stored in drivers {
@@ -326,6 +332,8 @@ fn status(key: PoolKey, engine: String, share: &str, size: Size) -> PoolStatus {
         share: share.to_owned(),
         cores,
         memory,
+        revision: 0,
+        min_idle: 0,
         state: PoolState::Idle,
         drivers: DriverCounts::default(),
         sessions: 0,

@@ -87,6 +87,8 @@ fn pool(pool: proto::Pool) -> Result<PoolStatus, &'static str> {
         share: pool.share,
         cores: Some(pool.cores).filter(|cores| *cores > 0),
         memory: Memory::from_bytes(pool.memory_bytes),
+        revision: pool.revision,
+        min_idle: pool.min_idle,
         state: PoolState::parse(&pool.state).ok_or("a state of a pool is unknown")?,
         drivers: DriverCounts { ready, starting, draining },
         sessions: pool.sessions,

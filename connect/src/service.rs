@@ -90,6 +90,8 @@ fn pool(pool: PoolStatus) -> proto::Pool {
         share: pool.share,
         cores: pool.cores.unwrap_or_default(),
         memory_bytes: pool.memory.map_or(0, Memory::bytes),
+        revision: pool.revision,
+        min_idle: pool.min_idle,
         drivers: Some(proto::Drivers { ready, starting, draining }),
         sessions: pool.sessions,
         state: pool.state.name().to_owned(),

@@ -68,8 +68,8 @@ impl Store {
 
     /// Returns all pools.
     pub async fn pools(&self) -> Result<Vec<Pool>> {
-        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory FROM connect_pools \
-            ORDER BY scope, domain, name";
+        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory, min_idle, revision \
+            FROM connect_pools ORDER BY scope, domain, name";
         let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter().map(|row| rows::pool(&self.database, row)).collect()
     }
@@ -80,12 +80,13 @@ impl Store {
         let query = sqlx::query("DELETE FROM connect_pools WHERE starts = $1").bind(i64::from(starts));
         transaction.execute(query).await?;
         for pool in pools {
-            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory) \
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory, min_idle, \
+                revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
             let PoolKey { scope, domain, name } = &pool.key;
             let query = sqlx::query(query).bind(scope.as_str()).bind(domain.as_str()).bind(name.as_str());
             let query = query.bind(pool.engine.as_str()).bind(pool.share.name()).bind(i64::from(starts));
-            transaction.execute(bind_size(query, pool.size)).await?;
+            let query = bind_size(query, pool.size).bind(signed(pool.min_idle)).bind(signed(pool.revision));
+            transaction.execute(query).await?;
         }
         transaction.commit().await
     }

@@ -55,6 +55,8 @@ async fn store(folder: &std::path::Path) -> Store {
         share: Share::Domain,
         size: SIZE,
         starts: true,
+        min_idle: 1,
+        revision: 1,
     };
     store.set_pools(true, &["finance", "logistics"].map(pool)).await.unwrap();
     for domain in ["finance", "logistics"] {
@@ -95,6 +97,8 @@ async fn pools_are_those_of_visible_domains_with_their_drivers_and_sessions() {
     let expected = PoolStatus {
         state: PoolState::Ready,
         drivers,
+        min_idle: 1,
+        revision: 1,
         sessions: 2,
         users: 2,
         ..status(key("shop", "logistics"), "4.1".to_owned(), "domain", SIZE)

@@ -77,11 +77,6 @@ struct Stored {
 impl Round<'_> {
     /// Performs the round for all pools. Fails if another loop acts, or the database can't be used.
     pub(super) async fn run(&self, memory: &mut Memory) -> Result<(), String> {
-        match self.list(memory).await {
-            Ok(()) => {}
-            Err(Failure::Lost) => return Err(LOST.to_owned()),
-            Err(Failure::Pool(why)) => return Err(why),
-        }
         let mut stored = self.stored().await.map_err(|error| error.to_string())?;
         for key in self.declared.pools.keys() {
             stored.entry(key.clone()).or_default();
@@ -115,7 +110,12 @@ impl Round<'_> {
             of_pool.problem = problem;
             memory.pools.insert(key, of_pool);
         }
-        if is_lost { Err(LOST.to_owned()) } else { Ok(()) }
+        // A revision is shown once drivers of earlier ones are drained, so that they do not count as its own.
+        let listed = if is_lost { Err(Failure::Lost) } else { self.list(memory).await };
+        listed.map_err(|failure| match failure {
+            Failure::Lost => LOST.to_owned(),
+            Failure::Pool(why) => why,
+        })
     }
 
     /// Reads members, drivers, demand and failures of all pools of the control plane.

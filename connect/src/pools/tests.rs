@@ -235,6 +235,7 @@ fn declared(share: Share, build: u64) -> DeclaredPools {
     let pool = DeclaredPool {
         job: dcp_model::primitive::Fingerprint::of(&build.to_string()).as_str().to_owned(),
         build,
+        revision: build,
         engine: "4.1".to_owned(),
         resources: Size::default(),
         idle_timeout: SignedDuration::from_hours(1),

@@ -17,7 +17,15 @@ async fn proxy(folder: &tempfile::TempDir) -> Proxy {
     let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
     let key = PoolKey { scope: "shop".to_owned(), domain: "logistics".to_owned(), name: "small".to_owned() };
     let size = Size { cores: Some(4), memory: Some(8 << 30) };
-    let pool = Pool { key, engine: "4.1".to_owned(), share: Share::Domain, size, starts: true };
+    let pool = Pool {
+        key,
+        engine: "4.1".to_owned(),
+        share: Share::Domain,
+        size,
+        starts: true,
+        min_idle: 1,
+        revision: 2,
+    };
     store.set_pools(true, &[pool]).await.unwrap();
     Proxy::start(store, Arc::new(|_| None), now).await.unwrap()
 }

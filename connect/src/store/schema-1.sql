@@ -10,6 +10,9 @@ CREATE TABLE connect_pools (
     memory BIGINT NOT NULL,
     -- Whether drivers are started if sessions wait for one.
     starts BIGINT NOT NULL,
+    -- The minimum number of drivers that are ready, and the revision of the pool; 0 if dcp does not start its drivers.
+    min_idle BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, name)
 );
 

@@ -75,6 +75,7 @@ fn applied_pool_is_shown_and_is_not_a_continuous_job() {
     let shown = project.0.run(&["show", "Pool/logistics/small"]).exits_with(0);
     shown.prints("\"maxIdle\": 2").prints("\"job\": \"CoreEtlJob/logistics/small\"");
     assert!(!project.0.run(&["status"]).transcript().contains("logistics/small"));
+    project.0.run(&["status", "--wait"]).exits_with(1).prints("no reconciler is running");
     project.0.run(&["drift"]).exits_with(0);
     project.0.run(&["history"]).exits_with(0).prints("1 create");
 }
@@ -112,6 +113,7 @@ fn failing_pool_is_shown_with_its_cause_and_clients_get_it() {
     run(&["pools"]).exits_with(0).prints("logistics/small  failing").prints("no route").prints("dcp logs ");
     run(&["status"]).exits_with(0).prints("logistics/small  failing").prints("dcp logs ");
     assert_eq!(pool(&["status", "logistics/small"])["state"], "failing");
+    run(&["status", "--wait"]).exits_with(1).prints("no route");
     project.0.edit("small.yaml", "minIdle: 1", "minIdle: 2");
     run(&["plan"]).exits_with(0).prints("no driver is replaced; live: failing");
 
@@ -121,6 +123,12 @@ fn failing_pool_is_shown_with_its_cause_and_clients_get_it() {
     let error = runtime.block_on(settings(address, Some(token.trim()), &[])).expect_err("no driver runs");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("no route") && error.message().contains("dcp logs "), "{error:?}");
+
+    // Nothing is to be ready.
+    project.0.edit("small.yaml", "minIdle: 2", "minIdle: 0");
+    run(&["apply", "--auto-approve"]).exits_with(0);
+    run(&["status", "--wait"]).exits_with(0);
+    assert_eq!(pool(&["pools"])["revision"], 2);
 }
 
 #[test]

@@ -219,8 +219,15 @@ pub(crate) async fn sizes_of_pools_and_drivers_are_stored(fixture: Fixture) {
         Size { cores: Some(4), memory: Some(8 << 30) },
         Size { cores: Some(1_280_000), memory: Some(1 << 50) },
     );
-    let declared =
-        Pool { key: pool(), engine: "4.1".to_owned(), share: Share::Domain, size: large, starts: true };
+    let declared = Pool {
+        key: pool(),
+        engine: "4.1".to_owned(),
+        share: Share::Domain,
+        size: large,
+        starts: true,
+        min_idle: 1,
+        revision: 2,
+    };
     store.set_pools(true, std::slice::from_ref(&declared)).await.unwrap();
     assert_eq!(other.pools().await.unwrap(), [declared]);
     for (id, scope, expected) in [("a", "web", small), ("fixed:a", "", large)] {
