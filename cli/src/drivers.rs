@@ -50,17 +50,23 @@ struct Declared {
 }
 
 impl DriversFile {
-    /// Returns the drivers of no file.
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
-    /// Reads a file, stores its drivers, and follows its changes. Prints the diagnostics of the file.
-    pub(crate) async fn open(path: &Path, store: Store, console: &mut Console) -> Result<Self, Failure> {
+    /// Reads a file, stores its drivers, and follows its changes. Prints the diagnostics of the file. Without a file, the
+    /// stored drivers of an earlier one take no new sessions.
+    pub(crate) async fn open(
+        path: Option<&Path>,
+        store: Store,
+        console: &mut Console,
+    ) -> Result<Self, Failure> {
+        let Some(path) = path else {
+            let file = Self::default();
+            file.report(&store).await?;
+            store.set_pools(false, &[]).await.map_err(|error| Failure::new(error.to_string()))?;
+            return Ok(file);
+        };
         let text = load(path).map_err(|error| Failure::at(path, "read", &error))?;
         let (declared, outcome) = operator_file::read(path, &text, dcp_compiler::drivers::read)?;
         print(&outcome, console)?;
-        let file = Self::none();
+        let file = Self::default();
         let declared = declared.ok_or_else(|| unusable(path))?;
         file.replace(path, &declared)?;
         file.report(&store).await?;
@@ -122,7 +128,7 @@ impl DriversFile {
                     None => !id.starts_with(PREFIX) || is_fixed(id),
                 };
                 match (is_declared, stored.state) {
-                    (false, DriverState::Open) => _ = store.drain(id, false).await?,
+                    (false, DriverState::Open | DriverState::Starting) => _ = store.drain(id, false).await?,
                     (true, DriverState::Draining) if is_fixed(id) => store.reopen(id).await?,
                     _ => {}
                 }

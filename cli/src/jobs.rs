@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::control::Control;
 use crate::failure::Failure;
-use crate::pools::PoolSource;
+use crate::pools::{AppliedPool, PoolSource};
 use crate::render;
 use crate::runs::RunnerClient;
 use crate::socket;
@@ -117,6 +117,8 @@ pub(crate) struct Overview {
     /// The error of the Runner, if it could not be reached.
     pub(crate) runner_error: Option<String>,
     pub(crate) pools: Vec<PoolStatus>,
+    /// The pools that are applied, also those that no reconciler has read.
+    pub(crate) applied_pools: Vec<AppliedPool>,
     /// The error of the proxy for Spark Connect, if it could not be reached.
     pub(crate) pools_error: Option<String>,
     pub(crate) now: Timestamp,
@@ -195,13 +197,14 @@ impl Jobs {
             overview = self.runs.run(executions.refresh(overview, of.is_some(), now));
         }
         let reconcile::Overview { jobs, runner_error } = overview;
-        let (pools, pools_error) = match self.pools.pools(&self.control) {
-            Ok(mut pools) => {
-                pools.retain(|pool| of.is_none_or(|it| it.domain == pool.domain && it.name == pool.name));
-                (pools, None)
-            }
+        let selects = |domain: &str, name: &str| of.is_none_or(|it| it.domain == domain && it.name == name);
+        let mut applied_pools = AppliedPool::all(&self.control)?;
+        let (mut pools, pools_error) = match self.pools.pools(&self.control, &applied_pools) {
+            Ok(pools) => (pools, None),
             Err(failure) => (Vec::new(), Some(failure.message().to_owned())),
         };
-        Ok(Overview { jobs, leader, runner_error, pools, pools_error, now })
+        pools.retain(|pool| selects(&pool.domain, &pool.name));
+        applied_pools.retain(|pool| selects(&pool.domain, &pool.name));
+        Ok(Overview { jobs, leader, runner_error, pools, applied_pools, pools_error, now })
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod rewrite;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dcp_connect::client::{Session, Wanted};
+use dcp_connect::client::Session;
 use dcp_connect::remote::{Remote, SERVICE};
 use dcp_connect::sandboxes::{NewSandbox, Opened, STARTING, Sandbox, name};
 use dcp_server::client::{CallError, Client};
@@ -73,9 +73,8 @@ impl SandboxClient {
     /// Returns the session of a sandbox.
     pub(crate) async fn session(&self, sandbox: &Sandbox) -> Result<Session, Failure> {
         self.renew().await?;
-        let Sandbox { domain, pool, engine, .. } = sandbox.clone();
-        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
-        let session = Session::new(self.sessions.channel(), &wanted).map_err(Failure::usage)?;
+        let session =
+            Session::new(self.sessions.channel(), &sandbox.clone().driver()).map_err(Failure::usage)?;
         Ok(session.with_id(sandbox.session_id.clone()))
     }
 

@@ -53,7 +53,8 @@ impl Source {
     /// Returns the pool of the drivers, for which sessions wait while none runs.
     pub fn pool(&self) -> Pool {
         let engine = self.engine.clone().unwrap_or_default();
-        Pool { key: self.key(), engine, share: self.share, size: self.size, starts: false }
+        let (share, size) = (self.share, self.size);
+        Pool { key: self.key(), engine, share, size, starts: false, min_idle: 0, revision: 0 }
     }
 
     /// Returns the id of a server as a driver. Another pool of the entry has other drivers.

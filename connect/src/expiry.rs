@@ -8,9 +8,8 @@ use std::time::Duration;
 use dcp_server::{Caller, Credential};
 use tokio::time::sleep;
 
-use crate::client::Wanted;
 use crate::proxy::Proxy;
-use crate::sandboxes::{REMOVAL_TIMEOUT, Sandboxes};
+use crate::sandboxes::{REMOVAL_TIMEOUT, Sandbox, Sandboxes};
 use crate::store::sandboxes::StoredSandbox;
 
 /// Interval between two passes.
@@ -45,13 +44,7 @@ async fn remove_expired(proxy: &Proxy) {
 
 /// Returns whether a session of the owner gets a driver at once.
 fn has_driver(proxy: &Proxy, stored: &StoredSandbox) -> bool {
-    let wanted = Wanted {
-        domain: Some(stored.key.domain.clone()),
-        pool: stored.pool.clone(),
-        engine: stored.engine.clone(),
-        ..Wanted::default()
-    };
-    proxy.has_driver(&wanted, &stored.key.user)
+    proxy.has_driver(&Sandbox::from(stored.clone()).driver(), &stored.key.user)
 }
 
 #[cfg(test)]
@@ -76,6 +69,8 @@ mod tests {
             branch: String::new(),
             pool: None,
             engine: None,
+            cores: None,
+            memory: None,
             catalog: "spark_catalog".to_owned(),
             schema: "sandbox_ada_main".to_owned(),
             session: "1".to_owned(),

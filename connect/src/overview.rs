@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use dcp_model::manifest::Memory;
 use dcp_runner::execution::Execution;
 use dcp_server::policy::{Resource, Role};
 use dcp_server::{Caller, ServiceError};
@@ -18,7 +19,7 @@ use utoipa::ToSchema;
 
 use crate::proxy::resource;
 use crate::session::{
-    Driver, DriverState, Pool, PoolFailure, PoolKey, SessionKey, StoredDriver, StoredSession,
+    Driver, DriverState, Pool, PoolFailure, PoolKey, SessionKey, Size, StoredDriver, StoredSession,
 };
 use crate::store::members::Member;
 use crate::store::{Error, Store};
@@ -42,6 +43,18 @@ pub struct PoolStatus {
     /// `private`: a driver serves one user at a time. `domain`: all users of the domain share drivers.
     #[schema(example = "domain")]
     pub share: String,
+    /// The cores of a driver: of all its executors, at their maximum. Missing if they are not known, or its drivers differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = 16)]
+    pub cores: Option<u64>,
+    /// Their memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, example = "64g")]
+    pub memory: Option<Memory>,
+    /// The revision of its manifest that the status is of; 0 for drivers that dcp does not start.
+    pub revision: u64,
+    /// The minimum number of drivers that are ready.
+    pub min_idle: u64,
     pub state: PoolState,
     pub drivers: DriverCounts,
     /// The number of sessions that have not ended.
@@ -249,13 +262,22 @@ async fn statuses(store: &Store) -> Result<BTreeMap<PoolKey, PoolStatus>, Error>
 fn counted(pools: Vec<Pool>, drivers: &[StoredDriver]) -> BTreeMap<PoolKey, PoolStatus> {
     let mut all: BTreeMap<PoolKey, PoolStatus> = BTreeMap::new();
     for pool in pools {
-        all.insert(pool.key.clone(), status(pool.key, pool.engine, pool.share.name()));
+        let Pool { key, engine, share, size, starts: _, min_idle, revision } = pool;
+        let status = status(key.clone(), engine, share.name(), size);
+        all.insert(key, PoolStatus { revision, min_idle, ..status });
     }
+    let declared: HashSet<PoolKey> = all.keys().cloned().collect();
     for stored in drivers {
         let driver = &stored.driver;
         let of = all.entry(driver.pool.clone());
-        let of =
-            of.or_insert_with(|| status(driver.pool.clone(), driver.engine.clone(), driver.share.name()));
+        let of = of.or_insert_with(|| {
+            status(driver.pool.clone(), driver.engine.clone(), driver.share.name(), driver.size)
+        });
+        if !declared.contains(&driver.pool) {
+            let (cores, memory) = amounts(driver.size);
+            of.cores = of.cores.filter(|it| Some(*it) == cores);
+            of.memory = of.memory.filter(|it| Some(*it) == memory);
+        }
         if of.engine.is_empty() {
             of.engine.clone_from(&driver.engine);
         }
@@ -300,136 +322,29 @@ fn add_states(all: &mut BTreeMap<PoolKey, PoolStatus>, failures: Vec<PoolFailure
     }
 }
 
-fn status(key: PoolKey, engine: String, share: &str) -> PoolStatus {
-    let PoolKey { scope, domain, name } = key;
-    let (share, drivers) = (share.to_owned(), DriverCounts::default());
-    let state = PoolState::Idle;
-    PoolStatus { scope, domain, name, engine, share, state, drivers, sessions: 0, users: 0, failure: None }
+fn status(key: PoolKey, engine: String, share: &str, size: Size) -> PoolStatus {
+    let (cores, memory) = amounts(size);
+    PoolStatus {
+        scope: key.scope,
+        domain: key.domain,
+        name: key.name,
+        engine,
+        share: share.to_owned(),
+        cores,
+        memory,
+        revision: 0,
+        min_idle: 0,
+        state: PoolState::Idle,
+        drivers: DriverCounts::default(),
+        sessions: 0,
+        users: 0,
+        failure: None,
+    }
+}
+
+fn amounts(size: Size) -> (Option<u64>, Option<Memory>) {
+    (size.cores, size.memory.and_then(Memory::from_bytes))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::sync::Arc;
-
-    use dcp_server::Credential;
-    use dcp_server::policy::{Area, Names, Policy, Rule};
-
-    use super::*;
-    use crate::session::{Share, Size};
-    use crate::store::Bound;
-
-    fn key(scope: &str, domain: &str) -> PoolKey {
-        PoolKey { scope: scope.to_owned(), domain: domain.to_owned(), name: "small".to_owned() }
-    }
-
-    async fn add_driver(store: &Store, id: &str, pool: &PoolKey, is_open: bool) {
-        let driver = Driver {
-            id: id.to_owned(),
-            pool: pool.clone(),
-            address: "127.0.0.1:1".to_owned(),
-            engine: "4.1".to_owned(),
-            share: Share::Domain,
-            size: Size::default(),
-            max_sessions: 9,
-            started: Timestamp::UNIX_EPOCH,
-        };
-        store.report(&driver, Timestamp::UNIX_EPOCH).await.unwrap();
-        if is_open {
-            store.set_open(id, Timestamp::UNIX_EPOCH).await.unwrap();
-        }
-    }
-
-    async fn add_session(store: &Store, user: &str, domain: &str, driver: &str) {
-        let key = SessionKey {
-            domain: domain.to_owned(),
-            user: user.to_owned(),
-            session: format!("session of {user}"),
-        };
-        let bound = store.bind(&key, driver, Timestamp::UNIX_EPOCH).await.unwrap();
-        assert_eq!(bound, Bound::New);
-    }
-
-    /// Returns a store with a driver and a session of `ada` and of `bob` in each of two domains.
-    async fn store(folder: &std::path::Path) -> Store {
-        let store = Store::sqlite(&folder.join("state.db")).await.unwrap();
-        let pool = |domain: &str| Pool {
-            key: key("shop", domain),
-            engine: "4.1".to_owned(),
-            share: Share::Domain,
-            size: Size::default(),
-            starts: true,
-        };
-        store.set_pools(true, &["finance", "logistics"].map(pool)).await.unwrap();
-        for domain in ["finance", "logistics"] {
-            add_driver(&store, domain, &key("shop", domain), true).await;
-            for user in ["ada", "bob"] {
-                add_session(&store, user, domain, domain).await;
-            }
-        }
-        store
-    }
-
-    /// Returns `ada` with roles in domains.
-    fn ada(roles: &[(Role, &str)]) -> Caller {
-        let rule = |&(role, domain): &(Role, &str)| Rule {
-            role,
-            users: BTreeSet::from(["ada".to_owned()]),
-            groups: BTreeSet::new(),
-            area: Area {
-                scopes: Names::Only(BTreeSet::from(["shop".to_owned()])),
-                domains: Names::Only(BTreeSet::from([domain.to_owned()])),
-            },
-        };
-        let policy = Policy { rules: roles.iter().map(rule).collect(), ..Policy::default() };
-        Caller::new("ada", Vec::new(), Credential::Session).with_policy(&Arc::new(policy))
-    }
-
-    #[tokio::test]
-    async fn pools_are_those_of_visible_domains_with_their_drivers_and_sessions() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path()).await;
-        add_driver(&store, "cold", &key("shop", "logistics"), false).await;
-        add_driver(&store, "old", &key("shop", "logistics"), true).await;
-        store.drain("old", false).await.unwrap();
-        let caller = ada(&[(Role::Viewer, "logistics")]);
-        let overview = Overview { store: &store, caller: &caller };
-        let pools = overview.pools(None).await.unwrap();
-        let drivers = DriverCounts { ready: 1, starting: 1, draining: 1 };
-        let expected = PoolStatus {
-            state: PoolState::Ready,
-            drivers,
-            sessions: 2,
-            users: 2,
-            ..status(key("shop", "logistics"), "4.1".to_owned(), "domain")
-        };
-        assert_eq!(pools, [expected]);
-        assert_eq!(overview.pools(Some("finance")).await.unwrap(), []);
-        let stranger = ada(&[]);
-        let denied = Overview { store: &store, caller: &stranger }.pools(None).await.unwrap_err();
-        assert_eq!(denied.code, Code::PermissionDenied);
-    }
-
-    #[tokio::test]
-    async fn sessions_of_others_are_for_operators_of_their_domain() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store(folder.path()).await;
-        let found = async |roles: &[(Role, &str)], domain: Option<&str>, all: bool| {
-            let caller = ada(roles);
-            let found = Overview { store: &store, caller: &caller }.sessions(domain, all).await;
-            found.map(|found| {
-                found.into_iter().map(|it| format!("{} {}", it.domain, it.user)).collect::<Vec<_>>()
-            })
-        };
-        let viewer = [(Role::Viewer, "logistics")];
-        assert_eq!(found(&viewer, None, false).await.unwrap(), ["finance ada", "logistics ada"]);
-        assert_eq!(found(&viewer, Some("logistics"), false).await.unwrap(), ["logistics ada"]);
-        assert_eq!(found(&viewer, Some("logistics"), true).await.unwrap_err().code, Code::PermissionDenied);
-        let operator = [(Role::Operator, "logistics")];
-        let all = found(&operator, None, true).await.unwrap();
-        assert_eq!(all, ["finance ada", "logistics ada", "logistics bob"]);
-        assert_eq!(found(&operator, Some("finance"), true).await.unwrap_err().code, Code::PermissionDenied);
-        store.set_gone("logistics").await.unwrap();
-        assert_eq!(found(&operator, None, true).await.unwrap(), ["finance ada"]);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 mod sandboxes;
 
+use dcp_model::manifest::Memory;
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::connect_client::ConnectClient;
 use dcp_server::client::{AuthenticatedChannel, CallError, Client, Options, Service};
@@ -77,12 +78,23 @@ impl Remote {
 }
 
 fn pool(pool: proto::Pool) -> Result<PoolStatus, &'static str> {
-    let proto::Pool { scope, domain, name, engine, share, drivers, sessions, state, failure, users } = pool;
-    let proto::Drivers { ready, starting, draining } = drivers.unwrap_or_default();
-    let drivers = DriverCounts { ready, starting, draining };
-    let state = PoolState::parse(&state).ok_or("a state of a pool is unknown")?;
-    let failure = failure.map(pool_failure).transpose()?;
-    Ok(PoolStatus { scope, domain, name, engine, share, state, drivers, sessions, users, failure })
+    let proto::Drivers { ready, starting, draining } = pool.drivers.unwrap_or_default();
+    Ok(PoolStatus {
+        scope: pool.scope,
+        domain: pool.domain,
+        name: pool.name,
+        engine: pool.engine,
+        share: pool.share,
+        cores: Some(pool.cores).filter(|cores| *cores > 0),
+        memory: Memory::from_bytes(pool.memory_bytes),
+        revision: pool.revision,
+        min_idle: pool.min_idle,
+        state: PoolState::parse(&pool.state).ok_or("a state of a pool is unknown")?,
+        drivers: DriverCounts { ready, starting, draining },
+        sessions: pool.sessions,
+        users: pool.users,
+        failure: pool.failure.map(pool_failure).transpose()?,
+    })
 }
 
 fn pool_failure(failure: proto::PoolFailure) -> Result<Failure, &'static str> {

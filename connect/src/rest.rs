@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use dcp_model::manifest::Memory;
 use dcp_server::rest::{Api, Body, Call, CommonErrors, ErrorBody, Interface, Query, Within, json, non_null};
 use dcp_server::{ServiceError, offload};
 use serde::de::Error as _;
@@ -27,6 +28,7 @@ const DEFAULT_ROWS: u64 = 1_000;
 const MAX_ROWS: u64 = 10_000;
 const DEFAULT_TIMEOUT: u64 = 60;
 const MAX_TIMEOUT: u64 = 600;
+const MAX_CORES: u64 = 1_000_000;
 /// Maximum size of the rows that one response has, as Arrow.
 const MAX_BYTES: usize = 32 << 20;
 /// Time for ending the session of a request.
@@ -211,6 +213,20 @@ struct SqlQuery {
     #[serde(default, deserialize_with = "non_null")]
     #[schema(nullable = false, pattern = "^[!-~]{1,256}$")]
     engine: Option<String>,
+    /// The minimum of cores of a driver: of all its executors, at their maximum. The smallest pool that is large enough is used
+    /// first.
+    #[serde(default, deserialize_with = "integer")]
+    #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 1_000_000, example = 16)]
+    cores: Option<Within<1, MAX_CORES>>,
+    /// The minimum of their memory.
+    #[serde(default, deserialize_with = "non_null")]
+    #[schema(
+        value_type = Option<String>,
+        nullable = false,
+        pattern = "^([1-9][0-9]{0,5}[kKmMgG]|[1-9][0-9]{0,2}[tT])[iI]?[bB]?$",
+        example = "64g"
+    )]
+    memory: Option<Memory>,
     /// Maximum number of rows of the response.
     #[serde(default, deserialize_with = "integer")]
     #[schema(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 10000, default = 1000)]
@@ -275,7 +291,13 @@ async fn sql(State(Served(proxy)): State<Served>, call: Call, body: Body) -> Res
     if query.sql.trim().is_empty() {
         return Err(ServiceError::invalid(Served::DOMAIN, "sql", "`sql` is empty; write one statement"));
     }
-    let wanted = Wanted { domain: query.domain, pool: query.pool, engine: query.engine, ..Wanted::default() };
+    let wanted = Wanted {
+        domain: query.domain,
+        pool: query.pool,
+        engine: query.engine,
+        cores: query.cores.and_then(|cores| u32::try_from(cores.0).ok()),
+        memory: query.memory,
+    };
     let session = Session::new(CallerProxy::new(proxy, call.caller.clone()), &wanted);
     let session = session.map_err(|why| ServiceError::invalid(Served::DOMAIN, "pool", why))?;
     call.note(session.id());

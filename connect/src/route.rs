@@ -185,6 +185,8 @@ mod tests {
             share: Share::Domain,
             size: Size::default(),
             starts: true,
+            min_idle: 1,
+            revision: 1,
         }
     }
 

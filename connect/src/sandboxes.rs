@@ -9,6 +9,7 @@ pub mod name;
 use std::fmt;
 use std::time::Duration;
 
+use dcp_model::manifest::Memory;
 use dcp_server::{Caller, ServiceError};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -53,6 +54,11 @@ pub struct Sandbox {
     pub pool: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// The requested minimum of cores and of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cores: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
     pub catalog: String,
     pub schema: String,
     pub session_id: String,
@@ -62,21 +68,28 @@ pub struct Sandbox {
 
 impl From<StoredSandbox> for Sandbox {
     fn from(stored: StoredSandbox) -> Self {
-        let StoredSandbox {
-            key,
-            branch,
-            pool,
-            engine,
-            catalog,
-            schema,
-            session,
-            opened: _,
-            created,
-            expires,
-            ending: _,
-        } = stored;
-        let (domain, name) = (key.domain, key.name);
-        Self { domain, name, branch, pool, engine, catalog, schema, session_id: session, created, expires }
+        Self {
+            domain: stored.key.domain,
+            name: stored.key.name,
+            branch: stored.branch,
+            pool: stored.pool,
+            engine: stored.engine,
+            cores: stored.cores,
+            memory: stored.memory,
+            catalog: stored.catalog,
+            schema: stored.schema,
+            session_id: stored.session,
+            created: stored.created,
+            expires: stored.expires,
+        }
+    }
+}
+
+impl Sandbox {
+    /// Returns the driver that its sessions ask for.
+    pub fn driver(self) -> Wanted {
+        let Self { domain, pool, engine, cores, memory, .. } = self;
+        Wanted { domain: Some(domain), pool, engine, cores, memory }
     }
 }
 
@@ -135,6 +148,8 @@ impl Sandboxes<'_> {
                 branch,
                 pool: driver.pool,
                 engine: driver.engine,
+                cores: driver.cores,
+                memory: driver.memory,
                 catalog: catalog.unwrap_or_else(|| DEFAULT_CATALOG.to_owned()),
                 schema: String::new(),
                 session: random_uuid(),
@@ -271,8 +286,7 @@ impl Sandboxes<'_> {
     }
 
     fn session(&self, stored: &StoredSandbox) -> Result<Session, ServiceError> {
-        let (domain, pool, engine) = (stored.key.domain.clone(), stored.pool.clone(), stored.engine.clone());
-        let wanted = Wanted { domain: Some(domain), pool, engine, ..Wanted::default() };
+        let wanted = Sandbox::from(stored.clone()).driver();
         let proxy = CallerProxy::new(self.proxy.clone(), self.caller.clone());
         let session = Session::new(proxy, &wanted);
         let session = session.map_err(|why| ServiceError::invalid(DOMAIN, "pool", why))?;
@@ -330,14 +344,18 @@ async fn run(session: &Session, statement: &str) -> Result<(), Status> {
 
 /// Checks that a sandbox that exists has what is requested.
 fn check_same(existing: &StoredSandbox, driver: &Wanted, catalog: Option<&str>) -> Result<(), ServiceError> {
+    let cores = |cores: Option<u32>| cores.map(|cores| cores.to_string());
+    let memory = |memory: Option<Memory>| memory.map(|memory| memory.to_string());
     let fields = [
-        ("pool", driver.pool.as_deref(), existing.pool.as_deref()),
-        ("engine", driver.engine.as_deref(), existing.engine.as_deref()),
-        ("catalog", catalog, Some(existing.catalog.as_str())),
+        ("pool", driver.pool.clone(), existing.pool.clone()),
+        ("engine", driver.engine.clone(), existing.engine.clone()),
+        ("cores", cores(driver.cores), cores(existing.cores)),
+        ("memory", memory(driver.memory), memory(existing.memory)),
+        ("catalog", catalog.map(str::to_owned), Some(existing.catalog.clone())),
     ];
     for (field, wanted, has) in fields {
-        if let Some(wanted) = wanted.filter(|wanted| has != Some(*wanted)) {
-            let (name, has) = (&existing.key.name, has.unwrap_or("any"));
+        if let Some(wanted) = wanted.filter(|wanted| has.as_ref() != Some(wanted)) {
+            let (name, has) = (&existing.key.name, has.as_deref().unwrap_or("any"));
             let message = format!(
                 "the sandbox `{name}` exists with the {field} `{has}`, and `{wanted}` is requested; choose another name, or delete it"
             );

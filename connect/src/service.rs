@@ -2,6 +2,7 @@
 
 mod sandboxes;
 
+use dcp_model::manifest::Memory;
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::connect_server::{Connect, ConnectServer};
 use dcp_proto::connect::v1::sandboxes_server::SandboxesServer;
@@ -80,11 +81,23 @@ fn noted<'a, T>(request: &Request<T>, subject: &'a str) -> Option<&'a str> {
 }
 
 fn pool(pool: PoolStatus) -> proto::Pool {
-    let PoolStatus { scope, domain, name, engine, share, state, drivers, sessions, users, failure } = pool;
-    let DriverCounts { ready, starting, draining } = drivers;
-    let drivers = Some(proto::Drivers { ready, starting, draining });
-    let (state, failure) = (state.name().to_owned(), failure.map(pool_failure));
-    proto::Pool { scope, domain, name, engine, share, drivers, sessions, state, failure, users }
+    let DriverCounts { ready, starting, draining } = pool.drivers;
+    proto::Pool {
+        scope: pool.scope,
+        domain: pool.domain,
+        name: pool.name,
+        engine: pool.engine,
+        share: pool.share,
+        cores: pool.cores.unwrap_or_default(),
+        memory_bytes: pool.memory.map_or(0, Memory::bytes),
+        revision: pool.revision,
+        min_idle: pool.min_idle,
+        drivers: Some(proto::Drivers { ready, starting, draining }),
+        sessions: pool.sessions,
+        state: pool.state.name().to_owned(),
+        failure: pool.failure.map(pool_failure),
+        users: pool.users,
+    }
 }
 
 fn pool_failure(failure: Failure) -> proto::PoolFailure {

@@ -64,6 +64,10 @@ pub struct Pool {
     pub size: Size,
     /// Whether drivers are started if sessions wait for one.
     pub starts: bool,
+    /// The minimum number of drivers that are ready; 0 if dcp does not start them.
+    pub min_idle: u64,
+    /// The revision that declares it; 0 if none does.
+    pub revision: u64,
 }
 
 /// The last failure of a pool whose drivers end before they serve.

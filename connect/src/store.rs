@@ -68,8 +68,8 @@ impl Store {
 
     /// Returns all pools.
     pub async fn pools(&self) -> Result<Vec<Pool>> {
-        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory FROM connect_pools \
-            ORDER BY scope, domain, name";
+        let query = "SELECT scope, domain, name, engine, share, starts, cores, memory, min_idle, revision \
+            FROM connect_pools ORDER BY scope, domain, name";
         let rows = self.database.rows(sqlx::query(query)).await?;
         rows.iter().map(|row| rows::pool(&self.database, row)).collect()
     }
@@ -80,12 +80,13 @@ impl Store {
         let query = sqlx::query("DELETE FROM connect_pools WHERE starts = $1").bind(i64::from(starts));
         transaction.execute(query).await?;
         for pool in pools {
-            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory) \
-                VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
+            let query = "INSERT INTO connect_pools (scope, domain, name, engine, share, starts, cores, memory, min_idle, \
+                revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING";
             let PoolKey { scope, domain, name } = &pool.key;
             let query = sqlx::query(query).bind(scope.as_str()).bind(domain.as_str()).bind(name.as_str());
             let query = query.bind(pool.engine.as_str()).bind(pool.share.name()).bind(i64::from(starts));
-            transaction.execute(bind_size(query, pool.size)).await?;
+            let query = bind_size(query, pool.size).bind(signed(pool.min_idle)).bind(signed(pool.revision));
+            transaction.execute(query).await?;
         }
         transaction.commit().await
     }
@@ -138,9 +139,10 @@ impl Store {
         Ok(self.database.execute(query).await? > 0)
     }
 
-    /// Has a driver that is drained take new sessions again.
+    /// Has a driver that is drained take new sessions again, once it has answered.
     pub async fn reopen(&self, id: &str) -> Result<()> {
-        let query = "UPDATE connect_drivers SET state = 'open' WHERE id = $1 AND state = 'draining'";
+        let query = "UPDATE connect_drivers SET state = CASE WHEN opened_at = 0 THEN 'starting' ELSE 'open' END \
+            WHERE id = $1 AND state = 'draining'";
         self.database.execute(sqlx::query(query).bind(id)).await.map(|_| ())
     }
 

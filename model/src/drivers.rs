@@ -1,4 +1,4 @@
-//! The file of drivers, `drivers.yaml`: Spark Connect servers that are no drivers of pools, for `dcp serve connect`.
+//! The file of drivers, `drivers.yaml`: Spark Connect servers that are no drivers of pools, for the proxy.
 
 mod text;
 

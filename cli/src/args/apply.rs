@@ -65,7 +65,8 @@ pub(crate) struct Consent {
     /// several times
     #[arg(long, value_name = "WORKLOAD", num_args = 1)]
     pub(crate) allow_reset: Vec<String>,
-    /// Continuous workload that may be stopped and deleted (`domain/name`, or `all`); can be given several times
+    /// Continuous workload or pool that may be stopped and deleted (`domain/name`, or `all`), if the plan needs it; can be
+    /// given several times
     #[arg(long, value_name = "WORKLOAD", num_args = 1)]
     pub(crate) allow_delete: Vec<String>,
     /// Output format

@@ -9,7 +9,7 @@ Examples:
   dcp status                         all continuous jobs
   dcp status logistics/clicks        one job in detail, with its latest events
   dcp status --watch
-  dcp apply && dcp status --wait     apply, and wait until the jobs are healthy";
+  dcp apply && dcp status --wait     apply, and wait until jobs and pools are healthy";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
@@ -19,8 +19,8 @@ pub(crate) struct Status {
     /// Update the output when something changes, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// Wait until all jobs are as declared and healthy, or have failed; exit with code 1 if a revision failed or
-    /// was given up
+    /// Wait until all jobs are as declared and healthy, and all pools have `minIdle` drivers that are ready, or have failed;
+    /// exit with code 1 if a revision failed or was given up, or a driver of such a pool has failed
     #[arg(long, conflicts_with = "watch")]
     pub(crate) wait: bool,
     /// The target of `dcp.yaml` [default: the one marked as default]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueHint};
 
-use super::{ConnectServer, DriverChoice, Format, RowFormat};
+use super::{ConnectServer, DriverChoice, DriverSize, Format, RowFormat};
 
 pub(super) const SANDBOX: &str = "\
 A sandbox is a Spark Connect session with a schema of its own. It belongs to you and to a Git branch, and expires: then its \
@@ -12,7 +12,7 @@ schema is dropped with all its tables. `dcp sandbox sql` is the way into it; the
 
 Examples:
   dcp sandbox create                         one for the branch that is checked out
-  dcp sandbox create big --pool large --ttl 2h
+  dcp sandbox create big --cores 16 --memory 64g --ttl 2h
   dcp sandbox sql main 'SHOW TABLES'
   dcp run manifests/orders.yaml --sandbox    run a job of the branch, with its outputs in the sandbox
   dcp sandbox list
@@ -43,6 +43,8 @@ pub(crate) struct SandboxCreate {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) driver: DriverChoice,
+    #[command(flatten)]
+    pub(crate) size: DriverSize,
     /// Time after which it expires, such as 30m, 8h or 2d
     #[arg(long, value_name = "TIME", default_value = "8h")]
     pub(crate) ttl: String,

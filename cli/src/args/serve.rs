@@ -36,6 +36,9 @@ pub(crate) struct Up {
     /// file, a context of your kubeconfig. `dcp doctor --cluster NAME` checks it
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    /// File of Spark Connect servers that dcp did not start, see docs/connect.md; read again when it changes
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) drivers: Option<PathBuf>,
     /// File of providers of secrets for the Spark of this machine, see docs/secrets.md. Without it: variables `DCP_SECRET_…`,
     /// and .dcp/secrets
     #[arg(long, value_name = "FILE", env = "DCP_SECRETS_FILE", value_hint = ValueHint::FilePath)]

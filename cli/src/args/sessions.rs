@@ -107,8 +107,8 @@ pub(crate) enum ConnectFormat {
 }
 
 pub(super) const POOLS: &str = "\
-Lists the pools of Spark Connect drivers whose domain you may read. DRIVERS are those that are ready, starting, and \
-draining: a driver that drains takes no new session.
+Lists the pools of Spark Connect drivers whose domain you may read. SIZE is the cores and the memory of a driver: of all \
+its executors, at their maximum. READY, STARTING and DRAINING are numbers of drivers: one that drains takes no new session.
 
 Examples:
   dcp pools

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::serve::block_on;
 use super::sql::{self, Input};
 use crate::args::{
-    DriverChoice, Format, SandboxArgs, SandboxCommand, SandboxCreate, SandboxDelete, SandboxList, SandboxSql,
+    DriverChoice, DriverSize, Format, SandboxArgs, SandboxCommand, SandboxCreate, SandboxDelete, SandboxList,
+    SandboxSql,
 };
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
@@ -35,13 +36,14 @@ pub(super) fn run(
 }
 
 fn create(args: &SandboxCreate, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
-    let SandboxCreate { name, driver, ttl, catalog } = args;
+    let SandboxCreate { name, driver, size, ttl, catalog } = args;
+    let DriverSize { cores, memory } = *size;
     let DriverChoice { domain, pool, engine, server } = driver.clone();
     let chosen = Chosen::new(project, name.as_deref())?;
     let new = NewSandbox {
         name: chosen.name.clone(),
         branch: chosen.branch.clone(),
-        driver: Wanted { domain, pool, engine, ..Wanted::default() },
+        driver: Wanted { domain, pool, engine, cores, memory },
         catalog: catalog.clone(),
         ttl: read_ttl(ttl)?,
     };

@@ -29,7 +29,8 @@ pub(super) fn run(
     let address = args.workload.as_deref().map(Jobs::address).transpose()?;
     let state = Jobs::of(project, args.target.as_deref())?;
     let mut overview = state.overview(address.as_ref())?;
-    let is_unknown = overview.jobs.is_empty() && overview.pools.is_empty();
+    let is_unknown =
+        overview.jobs.is_empty() && overview.pools.is_empty() && overview.applied_pools.is_empty();
     if let Some(workload) = args.workload.as_ref().filter(|_| is_unknown) {
         let message = format!("no continuous job and no pool `{workload}` is applied to {}", state.scope());
         return Err(Failure::new(message).help("`dcp status` lists those that are"));
@@ -89,7 +90,7 @@ fn watch(
     Ok(())
 }
 
-/// Waits until no job is in transition.
+/// Waits until no job and no pool is in transition.
 fn wait_until_converged(
     state: &Jobs,
     of: Option<&Address>,
@@ -99,7 +100,11 @@ fn wait_until_converged(
     let mut interrupts = state.runs.run(async { Interrupts::new() })?;
     let begun = Instant::now();
     loop {
-        let convergences = || overview.jobs.iter().map(|job| job.convergence);
+        if let Some(why) = overview.pools_error.as_ref().filter(|_| !overview.applied_pools.is_empty()) {
+            return Err(Failure::new(format!("the pools are not known: {why}")));
+        }
+        let pools = || overview.applied_pools.iter().map(|pool| pool.convergence(&overview.pools));
+        let convergences = || overview.jobs.iter().map(|job| job.convergence).chain(pools());
         if convergences().all(|convergence| convergence != Convergence::InTransition) {
             let failed = convergences().any(|convergence| convergence == Convergence::Failed);
             return Ok(if failed { Verdict::Errors } else { Verdict::Success });

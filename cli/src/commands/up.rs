@@ -58,8 +58,7 @@ async fn sockets(
     options: &mut Options,
     console: &mut Console,
 ) -> Result<Sockets, Failure> {
-    let args::Up { listen, policy, clusters: _, cluster: _, secrets: _, results: _, queues: _, served: _ } =
-        args;
+    let args::Up { listen, policy, .. } = args;
     match listen {
         Some(listen) => {
             let database = home.root.join(FOLDER).join("state.db").display().to_string();
@@ -96,7 +95,7 @@ async fn serve(
     let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
     let executions = Executions::Runner(Arc::clone(&runner));
     let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
-    let connect = Connect::start(home).await?;
+    let connect = Connect::start(home, args.drivers.as_deref(), console).await?;
     let pools = serve::new_pools(&local_jobs, connect.sessions.clone(), Arc::clone(&runner), LEASE);
     let runs = in_process_runner.store().clone();
     let services = services(local_jobs.clone(), Arc::clone(&runner), runs, connect.proxy.clone());
@@ -146,11 +145,12 @@ struct Connect {
 }
 
 impl Connect {
-    async fn start(home: &Workspace) -> Result<Self, Failure> {
+    async fn start(home: &Workspace, drivers: Option<&Path>, console: &mut Console) -> Result<Self, Failure> {
         let failed = |error: dcp_connect::store::Error| Failure::new(error.to_string());
         let state = home.root.join(FOLDER).join("state.db");
         let sessions = dcp_connect::store::Store::sqlite(&state).await.map_err(failed)?;
-        let tokens = DriversFile::none().tokens(Some(connect_key(home)?));
+        let file = DriversFile::open(drivers, sessions.clone(), console).await?;
+        let tokens = file.tokens(Some(connect_key(home)?));
         let proxy = Proxy::start(sessions.clone(), tokens, Timestamp::now).await.map_err(failed)?;
         let expiring = tokio::spawn(dcp_connect::expiry::run(proxy.clone()));
         Ok(Self { sessions, proxy, expiring })

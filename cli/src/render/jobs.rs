@@ -90,9 +90,14 @@ fn whole_number(number: u64) -> String {
 pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
     let mut lines = warnings(overview, look);
     match (overview.jobs.is_empty(), overview.pools.is_empty()) {
-        (true, true) => lines.push("there are no continuous jobs and no pools".to_owned()),
+        (true, true) if overview.applied_pools.is_empty() => {
+            lines.push("there are no continuous jobs and no pools".to_owned());
+        }
+        (true, true) if overview.pools_error.is_none() => {
+            lines.push("no reconciler has read the applied pools yet".to_owned());
+        }
         (false, _) => lines.extend(job_table(overview, look)),
-        (true, false) => {}
+        (true, _) => {}
     }
     if !overview.pools.is_empty() {
         lines.extend((!overview.jobs.is_empty()).then(String::new));
@@ -351,8 +356,9 @@ mod tests {
         let name = "orders-of-all-customers-by-day";
         let jobs = vec![job("shop", "orders", now), job("logistics", name, now)];
         let why = Some("no route ".repeat(20));
-        let (pools, pools_error) = (Vec::new(), why.clone());
-        let overview = Overview { jobs, leader: None, runner_error: why, pools, pools_error, now };
+        let (pools, applied_pools, pools_error) = (Vec::new(), Vec::new(), why.clone());
+        let overview =
+            Overview { jobs, leader: None, runner_error: why, pools, applied_pools, pools_error, now };
         let look = Look { color: false, width: 80, terminal: true, animated: false };
         for shown in [table(&overview, look), details(&overview, &[], look)] {
             let shown = shown.join("\n");

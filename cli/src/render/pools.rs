@@ -10,7 +10,7 @@ use crate::out::{BOLD, ERROR, HELP, Look};
 
 /// Returns a table of pools with their failures. Names are never cut, as commands take them.
 pub(crate) fn pools(pools: &[PoolStatus], look: Look, now: Timestamp) -> Vec<String> {
-    let head = ["POOL", "STATE", "ENGINE", "SHARE", "READY", "STARTING", "DRAINING", "SESSIONS"];
+    let head = ["POOL", "STATE", "ENGINE", "SHARE", "SIZE", "READY", "STARTING", "DRAINING", "SESSIONS"];
     let row = |pool: &PoolStatus| {
         let DriverCounts { ready, starting, draining } = pool.drivers;
         [
@@ -18,6 +18,7 @@ pub(crate) fn pools(pools: &[PoolStatus], look: Look, now: Timestamp) -> Vec<Str
             pool.state.name().to_owned(),
             sanitize(&pool.engine),
             sanitize(&pool.share),
+            size(pool),
             ready.to_string(),
             starting.to_string(),
             draining.to_string(),
@@ -26,6 +27,18 @@ pub(crate) fn pools(pools: &[PoolStatus], look: Look, now: Timestamp) -> Vec<Str
     };
     let failures = pools.iter().filter_map(|pool| failure(pool, look, now)).flatten();
     table(head.map(str::to_owned), pools.iter().map(row), look).into_iter().chain(failures).collect()
+}
+
+/// Returns the cores and the memory of a driver.
+fn size(pool: &PoolStatus) -> String {
+    let unknown = || "-".to_owned();
+    match (pool.cores, pool.memory) {
+        (None, None) => unknown(),
+        (cores, memory) => {
+            let cores = cores.map_or_else(unknown, |cores| cores.to_string());
+            format!("{cores}/{}", memory.map_or_else(unknown, |memory| memory.to_string()))
+        }
+    }
 }
 
 /// Describes the failure of a pool, with the way to its cause.

@@ -19,6 +19,8 @@ pub(super) struct DeclaredPool {
     pub(super) job: String,
     /// The revision that replaced drivers last. A driver of an earlier one is replaced.
     pub(super) build: u64,
+    /// The newest revision.
+    pub(super) revision: u64,
     pub(super) engine: String,
     pub(super) resources: Size,
     pub(super) idle_timeout: SignedDuration,
@@ -62,6 +64,7 @@ impl DeclaredPools {
             let Some(Body::CoreEtlJob(job)) = job else { continue };
             let declared = DeclaredPool {
                 build: build(&changed.revisions),
+                revision: changed.revisions.iter().map(|it| it.revision).max().unwrap_or_default(),
                 job: pool.job_fingerprint.as_str().to_owned(),
                 engine: job.engine.version.clone(),
                 resources: resources(&job.resources),
@@ -88,6 +91,8 @@ impl DeclaredPools {
             share: declared.size.share,
             size: declared.resources,
             starts: true,
+            min_idle: declared.size.min_idle,
+            revision: declared.revision,
         };
         self.pools.iter().map(listed).collect()
     }

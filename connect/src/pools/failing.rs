@@ -1,4 +1,4 @@
-//! The failures of a pool whose drivers end before they serve: their description, and the delay of the next start.
+//! The failures of a pool whose drivers end before they serve, or never answer: their description, and the delay of the next start.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,8 @@ const FIRST_BACKOFF: SignedDuration = SignedDuration::from_secs(5);
 const MAX_BACKOFF: SignedDuration = SignedDuration::from_mins(5);
 /// Time after which a driver that answers has served. One that ends earlier has failed.
 const SERVED: SignedDuration = SignedDuration::from_mins(1);
+/// Maximum time from the start of a driver until it answers a proxy. One that takes longer has failed, and is ended.
+const RESPONSE_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 /// Maximum number of characters of a message.
 const MAX_MESSAGE: usize = 300;
 
@@ -44,7 +46,7 @@ pub(super) fn of_execution(
 ) -> Option<PoolFailure> {
     let execution = &record.execution;
     let id = execution.id.as_str();
-    if last.is_some_and(|last| last.execution.as_deref() == Some(id)) {
+    if is_recorded(last, id) {
         return None;
     }
     let diagnosis = execution.attempts.last().and_then(|attempt| attempt.diagnosis.as_ref());
@@ -60,6 +62,38 @@ pub(super) fn of_execution(
         }
     };
     Some(PoolFailure { execution: Some(id.to_owned()), ..failure(member, cause, &message, last, now) })
+}
+
+/// Returns whether a driver runs, and has not answered a proxy in time.
+pub(super) fn is_silent(record: &Record, driver: Option<&StoredDriver>, now: Timestamp) -> bool {
+    let has_answered = driver.is_some_and(|stored| stored.opened.is_some());
+    let Some(attempt) = record.execution.attempts.last() else { return false };
+    let running = attempt.running.unwrap_or(attempt.begun);
+    let is_late = now.duration_since(running) >= RESPONSE_TIMEOUT;
+    record.execution.phase == Phase::Running && !has_answered && is_late
+}
+
+/// Returns the failure of a driver that has not answered in time, unless it is the last one already.
+pub(super) fn of_silence(
+    member: &Member,
+    record: &Record,
+    last: Option<&PoolFailure>,
+    now: Timestamp,
+) -> Option<PoolFailure> {
+    let id = record.id().as_str();
+    if is_recorded(last, id) {
+        return None;
+    }
+    let message = format!(
+        "the driver did not respond to a proxy within {} minutes, and is ended",
+        RESPONSE_TIMEOUT.as_mins()
+    );
+    let failure = failure(member, "unresponsive", &message, last, now);
+    Some(PoolFailure { execution: Some(id.to_owned()), ..failure })
+}
+
+fn is_recorded(last: Option<&PoolFailure>, execution: &str) -> bool {
+    last.is_some_and(|last| last.execution.as_deref() == Some(execution))
 }
 
 /// Returns the failure of a submit that the Runner rejects.

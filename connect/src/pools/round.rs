@@ -77,11 +77,6 @@ struct Stored {
 impl Round<'_> {
     /// Performs the round for all pools. Fails if another loop acts, or the database can't be used.
     pub(super) async fn run(&self, memory: &mut Memory) -> Result<(), String> {
-        match self.list(memory).await {
-            Ok(()) => {}
-            Err(Failure::Lost) => return Err(LOST.to_owned()),
-            Err(Failure::Pool(why)) => return Err(why),
-        }
         let mut stored = self.stored().await.map_err(|error| error.to_string())?;
         for key in self.declared.pools.keys() {
             stored.entry(key.clone()).or_default();
@@ -115,7 +110,12 @@ impl Round<'_> {
             of_pool.problem = problem;
             memory.pools.insert(key, of_pool);
         }
-        if is_lost { Err(LOST.to_owned()) } else { Ok(()) }
+        // A revision is shown once drivers of earlier ones are drained, so that they do not count as its own.
+        let listed = if is_lost { Err(Failure::Lost) } else { self.list(memory).await };
+        listed.map_err(|failure| match failure {
+            Failure::Lost => LOST.to_owned(),
+            Failure::Pool(why) => why,
+        })
     }
 
     /// Reads members, drivers, demand and failures of all pools of the control plane.
@@ -180,13 +180,36 @@ impl Round<'_> {
             self.clear_failure(key, memory).await?;
         }
         for observed in &live {
-            match observed.member.is_ending {
-                false => self.report(&observed.member, &observed.record, declared).await?,
-                // The request may have been lost.
-                true => self.end(observed, false).await?,
-            }
+            self.advance(observed, declared, memory).await?;
         }
         self.size(key, declared, &live, demand, memory).await
+    }
+
+    /// Reports a driver to proxies, or requests its end.
+    async fn advance(
+        &self,
+        observed: &Observed,
+        declared: &DeclaredPool,
+        memory: &mut PoolMemory,
+    ) -> StepResult {
+        let Observed { member, record, driver } = observed;
+        // A request to end may have been lost.
+        if member.is_ending {
+            self.end(observed, false).await
+        } else if failing::is_silent(record, driver.as_ref(), self.now()) {
+            self.give_up(observed, memory).await
+        } else {
+            self.report(member, record, declared).await
+        }
+    }
+
+    /// Ends a driver that does not answer. Its failure is stored first, as an end that is requested is none.
+    async fn give_up(&self, observed: &Observed, memory: &mut PoolMemory) -> StepResult {
+        let Observed { member, record, .. } = observed;
+        if let Some(failure) = failing::of_silence(member, record, memory.failure.as_ref(), self.now()) {
+            self.fail(failure, memory).await?;
+        }
+        self.end(observed, false).await
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -26,6 +26,7 @@ use super::declared::DeclaredPool;
 use super::*;
 use crate::session::{DriverState, PoolKey, SessionKey, Share, Size};
 use crate::store::Bound;
+use failing::{check_ends_of_silent_drivers, hangs};
 
 const MAX: u64 = 4;
 const PER_DRIVER: u64 = 2;
@@ -234,6 +235,7 @@ fn declared(share: Share, build: u64) -> DeclaredPools {
     let pool = DeclaredPool {
         job: dcp_model::primitive::Fingerprint::of(&build.to_string()).as_str().to_owned(),
         build,
+        revision: build,
         engine: "4.1".to_owned(),
         resources: Size::default(),
         idle_timeout: SignedDuration::from_hours(1),
@@ -284,7 +286,8 @@ struct Users {
 impl Users {
     async fn step(&mut self, store: &Store) {
         for stored in store.drivers().await.unwrap() {
-            if stored.state == DriverState::Starting && self.random.random_bool(0.7) {
+            let answers = !hangs(&stored.driver.id) && self.random.random_bool(0.7);
+            if stored.state == DriverState::Starting && answers {
                 store.set_open(&stored.driver.id, now()).await.unwrap();
             }
         }
@@ -385,6 +388,7 @@ async fn simulate(seed: u64) {
         let live = world.live();
         assert!(live.len() as u64 <= MAX, "seed {seed}: {} drivers", live.len());
         users.check(&pools.store, &world, is_private).await;
+        check_ends_of_silent_drivers(&world, seed);
     }
     settle(&pools, &world, &mut users, &declared(share, build), epoch + 1).await;
 }

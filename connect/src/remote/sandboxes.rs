@@ -1,5 +1,6 @@
 //! Sandboxes of a server.
 
+use dcp_model::manifest::Memory;
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::sandboxes_client::SandboxesClient;
 use dcp_server::client::{AuthenticatedChannel, CallError};
@@ -20,6 +21,8 @@ impl Remote {
             catalog: catalog.unwrap_or_default(),
             branch,
             ttl_seconds: ttl.as_secs(),
+            cores: driver.cores.unwrap_or_default(),
+            memory_bytes: driver.memory.map_or(0, Memory::bytes),
         };
         let call = || {
             let (mut sandboxes, request) = (self.sandboxes_client(), request.clone());
@@ -73,10 +76,19 @@ impl Remote {
 
 fn sandbox(sandbox: Option<proto::Sandbox>) -> Result<Sandbox, &'static str> {
     let sandbox = sandbox.ok_or("a sandbox is missing")?;
-    let proto::Sandbox { domain, name, branch, pool, engine, catalog, schema, session_id, created, expires } =
-        sandbox;
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let (pool, engine) = (given(pool), given(engine));
-    let (created, expires) = (time(created)?, time(expires)?);
-    Ok(Sandbox { domain, name, branch, pool, engine, catalog, schema, session_id, created, expires })
+    Ok(Sandbox {
+        domain: sandbox.domain,
+        name: sandbox.name,
+        branch: sandbox.branch,
+        pool: given(sandbox.pool),
+        engine: given(sandbox.engine),
+        cores: Some(sandbox.cores).filter(|cores| *cores > 0),
+        memory: Memory::from_bytes(sandbox.memory_bytes),
+        catalog: sandbox.catalog,
+        schema: sandbox.schema,
+        session_id: sandbox.session_id,
+        created: time(sandbox.created)?,
+        expires: time(sandbox.expires)?,
+    })
 }

@@ -12,11 +12,20 @@ fn now() -> Timestamp {
     Timestamp::from_second(1_000).unwrap()
 }
 
+/// Returns a proxy with a pool whose drivers have 4 cores and 8 GiB.
 async fn proxy(folder: &tempfile::TempDir) -> Proxy {
     let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
     let key = PoolKey { scope: "shop".to_owned(), domain: "logistics".to_owned(), name: "small".to_owned() };
-    let pool =
-        Pool { key, engine: "4.1".to_owned(), share: Share::Domain, size: Size::default(), starts: true };
+    let size = Size { cores: Some(4), memory: Some(8 << 30) };
+    let pool = Pool {
+        key,
+        engine: "4.1".to_owned(),
+        share: Share::Domain,
+        size,
+        starts: true,
+        min_idle: 1,
+        revision: 2,
+    };
     store.set_pools(true, &[pool]).await.unwrap();
     Proxy::start(store, Arc::new(|_| None), now).await.unwrap()
 }
@@ -37,6 +46,8 @@ fn stored(user: &str, expires: i64) -> StoredSandbox {
         branch: "main".to_owned(),
         pool: None,
         engine: None,
+        cores: None,
+        memory: None,
         catalog: DEFAULT_CATALOG.to_owned(),
         schema: format!("sandbox_{user}_main"),
         session: random_uuid(),
@@ -87,8 +98,9 @@ async fn sandbox_is_stored_before_its_driver_has_started() {
     let proxy = proxy(&folder).await;
     let ada = Caller::unrestricted("ada", Credential::Process);
     let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+    let driver = Wanted { cores: Some(4), memory: Memory::from_bytes(8 << 30), ..Wanted::default() };
     tokio::select! {
-        created = sandboxes.create(new("main", 60)) => panic!("no driver runs: {created:?}"),
+        created = sandboxes.create(NewSandbox { driver, ..new("main", 60) }) => panic!("no driver runs: {created:?}"),
         () = async {
             while sandboxes.list().await.unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -97,6 +109,23 @@ async fn sandbox_is_stored_before_its_driver_has_started() {
     }
     let found = sandboxes.list().await.unwrap();
     assert_eq!((found[0].schema.as_str(), found[0].domain.as_str()), ("sandbox_ada_main", "logistics"));
+    assert_eq!((found[0].cores, found[0].memory), (Some(4), Memory::from_bytes(8 << 30)));
+}
+
+#[tokio::test]
+async fn sandbox_that_no_pool_is_large_enough_for_is_not_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = proxy(&folder).await;
+    let ada = Caller::unrestricted("ada", Credential::Process);
+    let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
+    for driver in [
+        Wanted { cores: Some(5), ..Wanted::default() },
+        Wanted { memory: Memory::from_bytes(9 << 30), ..Wanted::default() },
+    ] {
+        let refused = sandboxes.create(NewSandbox { driver, ..new("main", 60) }).await.unwrap_err();
+        assert!(refused.message.contains("has no pool"), "{}", refused.message);
+    }
+    assert_eq!(sandboxes.list().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -117,10 +146,12 @@ async fn existing_sandbox_is_not_created_with_another_catalog_or_pool() {
     proxy.store().add_sandbox(&stored("ada", 2_000)).await.unwrap();
     let ada = Caller::unrestricted("ada", Credential::Process);
     let sandboxes = Sandboxes { proxy: &proxy, caller: &ada };
-    let of_pool = Wanted { pool: Some("small".to_owned()), ..Wanted::default() };
+    let of = |driver: Wanted| NewSandbox { driver, ..new("main", 60) };
     for other in [
         NewSandbox { catalog: Some("lake".to_owned()), ..new("main", 60) },
-        NewSandbox { driver: of_pool, ..new("main", 60) },
+        of(Wanted { pool: Some("small".to_owned()), ..Wanted::default() }),
+        of(Wanted { cores: Some(4), ..Wanted::default() }),
+        of(Wanted { memory: Memory::from_bytes(8 << 30), ..Wanted::default() }),
     ] {
         assert_eq!(sandboxes.create(other).await.unwrap_err().code, Code::AlreadyExists);
     }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use dcp_model::manifest::Memory;
 use dcp_proto::connect::v1 as proto;
 use dcp_proto::connect::v1::sandboxes_server;
-use dcp_server::Caller;
+use dcp_server::{Caller, ServiceError};
 use tonic::{Request, Response};
 
 use super::{GrpcResult, noted, time};
 use crate::client::Wanted;
+use crate::overview::DOMAIN;
 use crate::proxy::Proxy;
 use crate::sandboxes::{NewSandbox, Opened, Sandbox, Sandboxes};
 
@@ -23,19 +25,7 @@ impl sandboxes_server::Sandboxes for SandboxesService {
     ) -> GrpcResult<proto::CreateSandboxResponse> {
         noted(&request, &request.get_ref().name);
         let caller = Caller::of(&request)?.clone();
-        let proto::CreateSandboxRequest { name, domain, pool, engine, catalog, branch, ttl_seconds } =
-            request.into_inner();
-        let given = |text: String| Some(text).filter(|text| !text.is_empty());
-        let driver =
-            Wanted { domain: given(domain), pool: given(pool), engine: given(engine), ..Wanted::default() };
-        let new = NewSandbox {
-            name,
-            branch,
-            driver,
-            catalog: given(catalog),
-            ttl: Duration::from_secs(ttl_seconds),
-        };
-        let created = self.of(&caller).create(new).await?;
+        let created = self.of(&caller).create(new_sandbox(request.into_inner())?).await?;
         Ok(Response::new(proto::CreateSandboxResponse { sandbox: Some(sandbox(created.sandbox)) }))
     }
 
@@ -76,10 +66,45 @@ impl SandboxesService {
     }
 }
 
+/// Reads a request. An amount of memory that can't be written is rejected, as it could not be asked for.
+fn new_sandbox(request: proto::CreateSandboxRequest) -> Result<NewSandbox, ServiceError> {
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let memory = match request.memory_bytes {
+        0 => None,
+        bytes => Some(Memory::from_bytes(bytes).ok_or_else(|| {
+            let message = format!("{bytes} bytes are no amount of memory that a driver can have");
+            ServiceError::invalid(DOMAIN, "memory_bytes", message)
+        })?),
+    };
+    let driver = Wanted {
+        domain: given(request.domain),
+        pool: given(request.pool),
+        engine: given(request.engine),
+        cores: Some(request.cores).filter(|cores| *cores > 0),
+        memory,
+    };
+    Ok(NewSandbox {
+        name: request.name,
+        branch: request.branch,
+        driver,
+        catalog: given(request.catalog),
+        ttl: Duration::from_secs(request.ttl_seconds),
+    })
+}
+
 fn sandbox(sandbox: Sandbox) -> proto::Sandbox {
-    let Sandbox { domain, name, branch, pool, engine, catalog, schema, session_id, created, expires } =
-        sandbox;
-    let (pool, engine) = (pool.unwrap_or_default(), engine.unwrap_or_default());
-    let (created, expires) = (Some(time(created)), Some(time(expires)));
-    proto::Sandbox { domain, name, branch, pool, engine, catalog, schema, session_id, created, expires }
+    proto::Sandbox {
+        domain: sandbox.domain,
+        name: sandbox.name,
+        branch: sandbox.branch,
+        pool: sandbox.pool.unwrap_or_default(),
+        engine: sandbox.engine.unwrap_or_default(),
+        cores: sandbox.cores.unwrap_or_default(),
+        memory_bytes: sandbox.memory.map_or(0, Memory::bytes),
+        catalog: sandbox.catalog,
+        schema: sandbox.schema,
+        session_id: sandbox.session_id,
+        created: Some(time(sandbox.created)),
+        expires: Some(time(sandbox.expires)),
+    }
 }

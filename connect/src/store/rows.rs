@@ -21,6 +21,8 @@ pub(super) fn pool(database: &Database, row: &AnyRow) -> Result<Pool> {
         share: share(database, row, 4)?,
         size: size(database, row, 6)?,
         starts: database.number(row, 5)? != 0,
+        min_idle: database.number(row, 8)?,
+        revision: database.number(row, 9)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Sandboxes.
 
-use dcp_database::Result;
+use dcp_database::{Result, signed};
+use dcp_model::manifest::Memory;
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
@@ -21,6 +22,8 @@ pub struct StoredSandbox {
     pub branch: String,
     pub pool: Option<String>,
     pub engine: Option<String>,
+    pub cores: Option<u32>,
+    pub memory: Option<Memory>,
     pub catalog: String,
     pub schema: String,
     /// The session that has it now.
@@ -41,14 +44,14 @@ impl StoredSandbox {
 }
 
 const COLUMNS: &str = "domain, user_name, name, branch, pool, engine, catalog_name, schema_name, session, created_at, \
-    expires_at, ending_at, opened_session";
+    expires_at, ending_at, opened_session, cores, memory";
 
 impl Store {
     /// Stores a sandbox. Returns false if the user has one of this name, or another one has its schema.
     pub async fn add_sandbox(&self, sandbox: &StoredSandbox) -> Result<bool> {
         let query = "INSERT INTO connect_sandboxes (domain, user_name, name, branch, pool, engine, catalog_name, \
-            schema_name, session, created_at, expires_at, ending_at, opened_session) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12) ON CONFLICT DO NOTHING";
+            schema_name, session, created_at, expires_at, ending_at, opened_session, cores, memory) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14) ON CONFLICT DO NOTHING";
         let query = bind(sqlx::query(query), &sandbox.key).bind(sandbox.branch.as_str());
         let query = query.bind(sandbox.pool.as_deref().unwrap_or_default());
         let query = query.bind(sandbox.engine.as_deref().unwrap_or_default());
@@ -56,6 +59,8 @@ impl Store {
             query.bind(sandbox.catalog.as_str()).bind(sandbox.schema.as_str()).bind(sandbox.session.as_str());
         let query = query.bind(sandbox.created.as_millisecond()).bind(sandbox.expires.as_millisecond());
         let query = query.bind(sandbox.opened.as_deref().unwrap_or_default());
+        let query = query.bind(i64::from(sandbox.cores.unwrap_or_default()));
+        let query = query.bind(signed(sandbox.memory.map_or(0, Memory::bytes)));
         Ok(self.database.execute(query).await? == 1)
     }
 
@@ -141,6 +146,8 @@ impl Store {
             branch: text(3)?,
             pool: optional(4)?,
             engine: optional(5)?,
+            cores: u32::try_from(self.database.number(row, 13)?).ok().filter(|cores| *cores > 0),
+            memory: Memory::from_bytes(self.database.number(row, 14)?),
             catalog: text(6)?,
             schema: text(7)?,
             session: text(8)?,

@@ -10,6 +10,9 @@ CREATE TABLE connect_pools (
     memory BIGINT NOT NULL,
     -- Whether drivers are started if sessions wait for one.
     starts BIGINT NOT NULL,
+    -- The minimum number of drivers that are ready, and the revision of the pool; 0 if dcp does not start its drivers.
+    min_idle BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
     PRIMARY KEY (scope, domain, name)
 );
 
@@ -114,6 +117,9 @@ CREATE TABLE connect_sandboxes (
     -- The requested pool and engine; empty for any.
     pool TEXT NOT NULL,
     engine TEXT NOT NULL,
+    -- The requested minimum of cores and of bytes of memory; 0 for any.
+    cores BIGINT NOT NULL,
+    memory BIGINT NOT NULL,
     catalog_name TEXT NOT NULL,
     schema_name TEXT NOT NULL,
     -- The session that has it now.

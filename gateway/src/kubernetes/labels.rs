@@ -19,6 +19,8 @@ pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Spark's own labels.
 pub(super) const ROLE: &str = "spark-role";
+/// It is the operator's too.
+pub(super) const VERSION: &str = "spark-version";
 pub(super) const EXECUTOR_NUMBER: &str = "spark-exec-id";
 /// Spark's annotation of a driver pod: the exception that ended it.
 pub(super) const EXIT_EXCEPTION: &str = "spark.exit-exception";

@@ -14,6 +14,9 @@ use crate::diag::Code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Memory(u64);
 
+/// Maximum of an amount of memory: more than any machine has.
+const MAX_MEMORY_KIB: u64 = 1 << 40;
+
 /// A positive length of time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
@@ -52,9 +55,14 @@ impl Memory {
         let number: u64 = number.parse().map_err(|_| error(format!("`{text}` is no amount of memory")))?;
         match number.checked_mul(kib) {
             Some(0) => Err(error(format!("`{text}` is no memory at all"))),
-            Some(kib) if kib <= 1 << 40 => Ok(Self(kib)),
+            Some(kib) if kib <= MAX_MEMORY_KIB => Ok(Self(kib)),
             _ => Err(error(format!("`{text}` is more memory than any machine has"))),
         }
+    }
+
+    /// Returns an amount in bytes, rounded down to KiB; none if it is no amount that can be written.
+    pub fn from_bytes(bytes: u64) -> Option<Self> {
+        Some(Self(bytes >> 10)).filter(|memory| (1..=MAX_MEMORY_KIB).contains(&memory.0))
     }
 
     pub fn mib(self) -> u64 {
@@ -294,6 +302,8 @@ mod tests {
         {
             assert_eq!(Memory::parse(text).expect_err(text).code, Code::BAD_MEMORY, "{text}");
         }
+        assert_eq!(Memory::from_bytes((4 << 30) + 1), Memory::parse("4g").ok());
+        assert_eq!((Memory::from_bytes(1_023), Memory::from_bytes(u64::MAX)), (None, None));
     }
 
     #[test]
@@ -327,6 +337,7 @@ mod tests {
         fn quantities_round_trip(text in "[0-9]{1,6}(ms|s|m|h|d|k|g|t|Gi|)(30s)?") {
             if let Ok(memory) = Memory::parse(&text) {
                 prop_assert_eq!(Memory::parse(&memory.to_string()), Ok(memory));
+                prop_assert_eq!(Memory::from_bytes(memory.bytes()), Some(memory));
             }
             if let Ok(duration) = Duration::parse(&text) {
                 prop_assert_eq!(Duration::parse(&duration.to_string()), Ok(duration));

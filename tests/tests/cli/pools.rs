@@ -75,6 +75,7 @@ fn applied_pool_is_shown_and_is_not_a_continuous_job() {
     let shown = project.0.run(&["show", "Pool/logistics/small"]).exits_with(0);
     shown.prints("\"maxIdle\": 2").prints("\"job\": \"CoreEtlJob/logistics/small\"");
     assert!(!project.0.run(&["status"]).transcript().contains("logistics/small"));
+    project.0.run(&["status", "--wait"]).exits_with(1).prints("no reconciler is running");
     project.0.run(&["drift"]).exits_with(0);
     project.0.run(&["history"]).exits_with(0).prints("1 create");
 }
@@ -112,6 +113,7 @@ fn failing_pool_is_shown_with_its_cause_and_clients_get_it() {
     run(&["pools"]).exits_with(0).prints("logistics/small  failing").prints("no route").prints("dcp logs ");
     run(&["status"]).exits_with(0).prints("logistics/small  failing").prints("dcp logs ");
     assert_eq!(pool(&["status", "logistics/small"])["state"], "failing");
+    run(&["status", "--wait"]).exits_with(1).prints("no route");
     project.0.edit("small.yaml", "minIdle: 1", "minIdle: 2");
     run(&["plan"]).exits_with(0).prints("no driver is replaced; live: failing");
 
@@ -121,4 +123,39 @@ fn failing_pool_is_shown_with_its_cause_and_clients_get_it() {
     let error = runtime.block_on(settings(address, Some(token.trim()), &[])).expect_err("no driver runs");
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("no route") && error.message().contains("dcp logs "), "{error:?}");
+
+    // Nothing is to be ready.
+    project.0.edit("small.yaml", "minIdle: 2", "minIdle: 0");
+    run(&["apply", "--auto-approve"]).exits_with(0);
+    run(&["status", "--wait"]).exits_with(0);
+    assert_eq!(pool(&["pools"])["revision"], 2);
+}
+
+#[test]
+fn servers_of_a_file_are_drivers_of_dcp_up_while_the_file_has_them() {
+    let project = Project::new();
+    let up = |arguments: &[&str]| {
+        let mut command = project.0.command(&DCP);
+        command.arg("up").args(arguments);
+        command
+    };
+    let start = |arguments: &[&str]| Process::start(up(arguments), "up", project.0.join("up.log"));
+    let pools = || {
+        let pools = project.0.run(&["pools", "--output", "json"]).exits_with(0).json()["pools"].clone();
+        let pools = pools.as_array().cloned().unwrap_or_default();
+        pools.into_iter().map(|pool| format!("{} {}", pool["name"], pool["drivers"])).collect::<Vec<_>>()
+    };
+    let starting = |name: &str| format!("\"{name}\" {{\"draining\":0,\"ready\":0,\"starting\":1}}");
+    let driver = "address: localhost:1, domain: sales, engine: \"4.1\"";
+    project.0.write("drivers.yaml", "drivers: {one: {address: localhost:1}}\n");
+    let refused = up(&["--drivers", "drivers.yaml"]).output().expect("the binary can be run");
+    project.0.capture(&["up"], &refused).exits_with(1).prints("needs `domain`");
+    project.0.write("drivers.yaml", format!("drivers: {{one: {{{driver}}}}}\n"));
+    let process = start(&["--drivers", "drivers.yaml"]);
+    assert_eq!(pools(), [starting("one")]);
+    project.0.write("drivers.yaml", format!("drivers: {{two: {{{driver}}}}}\n"));
+    wait_until(|| pools().contains(&starting("two")).then_some(()));
+    drop(process);
+    let _process = start(&[]);
+    wait_until(|| (!pools().contains(&starting("two"))).then_some(()));
 }

@@ -417,3 +417,14 @@ async fn openapi_document_is_served_unchanged() {
         served.get("/openapi.json").await.expect_status(200).expect_content_type("application/json");
     assert_eq!(document.text(), dcp_tests::openapi());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_asks_for_a_driver_of_a_size() {
+    let served = TestServer::new().await;
+    let query = |more: &str| format!("{{\"sql\": \"SELECT 1\", \"domain\": \"sales\", {more}}}");
+    let none = served.post("/api/v1/sql", &query("\"cores\": 16, \"memory\": \"64g\"")).await;
+    assert!(none.text().contains("16 cores with at least 65536 MiB of memory"), "{}", none.text());
+    for wrong in ["\"cores\": 0", "\"cores\": null", "\"memory\": \"64\"", "\"memory\": 64, \"cores\": 1"] {
+        served.post("/api/v1/sql", &query(wrong)).await.expect_status(400);
+    }
+}

@@ -37,6 +37,7 @@ macro_rules! contract {
             driver_takes_no_more_sessions_than_its_maximum,
             private_driver_has_one_user,
             drained_driver_takes_no_session,
+            reopened_driver_takes_sessions_once_it_has_answered,
             driver_with_sessions_is_not_drained_as_unused,
             ended_session_frees_its_place_once,
             unused_sessions_expire,

@@ -1,6 +1,7 @@
 //! The rules about sandboxes.
 
 use dcp_connect::store::sandboxes::{SandboxKey, StoredSandbox};
+use dcp_model::manifest::Memory;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -16,6 +17,8 @@ fn sandbox(key: SandboxKey, schema: &str) -> StoredSandbox {
         branch: "main".to_owned(),
         pool: None,
         engine: Some("4.1".to_owned()),
+        cores: Some(u32::MAX),
+        memory: Memory::from_bytes(8 << 30),
         catalog: "spark_catalog".to_owned(),
         schema: schema.to_owned(),
         session: "1".to_owned(),

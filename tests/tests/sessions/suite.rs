@@ -22,7 +22,12 @@ fn pool() -> PoolKey {
 
 /// Stores a driver that takes sessions.
 async fn add_driver(store: &Store, id: &str, share: Share, max_sessions: u64) {
-    let driver = Driver {
+    store.report(&driver(id, share, max_sessions), NOW).await.unwrap();
+    store.set_open(id, NOW).await.unwrap();
+}
+
+fn driver(id: &str, share: Share, max_sessions: u64) -> Driver {
+    Driver {
         id: id.to_owned(),
         pool: pool(),
         address: "127.0.0.1:1".to_owned(),
@@ -31,9 +36,7 @@ async fn add_driver(store: &Store, id: &str, share: Share, max_sessions: u64) {
         size: Size::default(),
         max_sessions,
         started: NOW,
-    };
-    store.report(&driver, NOW).await.unwrap();
-    store.set_open(id, NOW).await.unwrap();
+    }
 }
 
 async fn live(store: &Store, id: &str) -> u64 {
@@ -104,6 +107,19 @@ pub(crate) async fn drained_driver_takes_no_session(fixture: Fixture) {
         panic!("the session is bound");
     };
     assert_eq!(session.driver, "a");
+}
+
+pub(crate) async fn reopened_driver_takes_sessions_once_it_has_answered(fixture: Fixture) {
+    let store = &fixture.store;
+    let reopened = async |id: &str| {
+        assert!(store.drain(id, false).await.unwrap());
+        store.reopen(id).await.unwrap();
+        store.driver(id).await.unwrap().unwrap().state
+    };
+    store.report(&driver("a", Share::Domain, 10), NOW).await.unwrap();
+    assert_eq!(reopened("a").await, DriverState::Starting);
+    store.set_open("a", NOW).await.unwrap();
+    assert_eq!(reopened("a").await, DriverState::Open);
 }
 
 pub(crate) async fn driver_with_sessions_is_not_drained_as_unused(fixture: Fixture) {
@@ -203,8 +219,15 @@ pub(crate) async fn sizes_of_pools_and_drivers_are_stored(fixture: Fixture) {
         Size { cores: Some(4), memory: Some(8 << 30) },
         Size { cores: Some(1_280_000), memory: Some(1 << 50) },
     );
-    let declared =
-        Pool { key: pool(), engine: "4.1".to_owned(), share: Share::Domain, size: large, starts: true };
+    let declared = Pool {
+        key: pool(),
+        engine: "4.1".to_owned(),
+        share: Share::Domain,
+        size: large,
+        starts: true,
+        min_idle: 1,
+        revision: 2,
+    };
     store.set_pools(true, std::slice::from_ref(&declared)).await.unwrap();
     assert_eq!(other.pools().await.unwrap(), [declared]);
     for (id, scope, expected) in [("a", "web", small), ("fixed:a", "", large)] {

@@ -22,10 +22,7 @@ pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict,
         let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let store = open_sessions(database).await?;
         let key = super::connect_key(connect_key.as_deref())?;
-        let file = match drivers {
-            Some(path) => DriversFile::open(path, store.clone(), console).await?,
-            None => DriversFile::none(),
-        };
+        let file = DriversFile::open(drivers.as_deref(), store.clone(), console).await?;
         let proxy = Proxy::start(store.clone(), file.tokens(key), Timestamp::now).await;
         let proxy = proxy.map_err(|error| Failure::new(error.to_string()))?;
         let services = Services::new(dcp_proto::DESCRIPTORS).with_proxy(proxy.clone());

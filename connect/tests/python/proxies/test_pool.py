@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import unittest
 
 from pyspark.sql.connect.session import SparkSession
 
-from proxies.test_users import SLOW
 from proxy import Up
 from support import in_thread, wait_until
 
@@ -17,6 +17,8 @@ POOL = {
     "drivers": {"minIdle": 1, "maxIdle": 1, "max": 4},
 }
 """A pool with a driver for each user, and an idle one."""
+SLOW = "SELECT reflect('java.lang.Thread', 'sleep', 1000L), id FROM range(0, 60, 1, 60)"
+"""A query of a minute, with a row from each second."""
 SECONDS = 60
 """Longest time until a client knows that its driver has ended."""
 
@@ -33,8 +35,14 @@ class KilledDriver(unittest.TestCase):
             drivers = up.drivers()
             self.assertNotEqual(drivers["ada"], drivers["grace"])
 
-            running = in_thread(lambda: of_ada.sql(SLOW).collect())
-            time.sleep(2)
+            has_rows = threading.Event()
+
+            def read() -> None:
+                for _ in of_ada.sql(SLOW).toLocalIterator():
+                    has_rows.set()
+
+            running = in_thread(read)
+            wait_until("the query has returned a row", has_rows.is_set, SECONDS)
             begun = time.monotonic()
             up.kill_driver(drivers["ada"])
             self.assertRegex(str(running.exception(SECONDS)), "SESSION_CHANGED")

@@ -56,6 +56,7 @@ pub(super) fn driver(
     pod["kind"] = json!("Pod");
     pod["metadata"]["name"] = json!(driver_name(name));
     label(&mut pod, conf, name);
+    label_version(&mut pod, &spec.runtime_versions.spark_version);
     label_owner(&mut pod, settings);
     queue::label(&mut pod, settings, &application.metadata.namespace, name);
     let container = primary_container(&mut pod, "driver");
@@ -129,6 +130,14 @@ fn label(pod: &mut Value, conf: &Conf, name: &Name) {
         ("spark-app-selector", name.as_str()),
     ] {
         metadata["labels"][key] = json!(value);
+    }
+}
+
+/// Adds the version of Spark, as other drivers have it, unless the application has a more exact one.
+fn label_version(pod: &mut Value, version: &str) {
+    let label = &mut pod["metadata"]["labels"][labels::VERSION];
+    if label.is_null() && !version.is_empty() {
+        *label = json!(version);
     }
 }
 

@@ -17,8 +17,6 @@ const RESOURCE: &str = "sparkoperator.k8s.io/connect-name";
 const SERVER_ROLE: &str = "connect-server";
 /// The container of a driver. If there is none of this name, the operator takes the first one.
 const CONTAINER: &str = "spark-kubernetes-driver";
-/// Spark's and the operator's label of pods.
-const VERSION: &str = "spark-version";
 
 /// What a pod shows of its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +50,7 @@ pub(super) fn find(pod: &Pod) -> Option<Found> {
         uid: pod.metadata.uid.clone()?,
         restarts: of.restart_count,
         address: SocketAddr::new(host, port),
-        version: label(pod, VERSION).map(str::to_owned),
+        version: label(pod, labels::VERSION).map(str::to_owned),
         started,
         is_ready: is_ready && pod.metadata.deletion_timestamp.is_none(),
     }))

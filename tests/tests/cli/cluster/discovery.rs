@@ -36,8 +36,7 @@ struct Site {
 }
 
 impl Site {
-    /// Starts a proxy. `fields` are further fields of the entry.
-    async fn start(test: &str, fields: &str) -> Self {
+    async fn start(test: &str) -> Self {
         // One Spark at a time, as each needs a core.
         let cluster = TestCluster::exclusive().await;
         let namespace = format!("{test}-{}", std::process::id());
@@ -45,7 +44,7 @@ impl Site {
         let sandbox = Sandbox::new();
         sandbox.write_token(TOKEN);
         let credentials = format!("{{kubeconfig: {}}}", cluster.kubeconfig().display());
-        let entry = format!("{{credentials: {credentials}, namespace: {namespace}, domain: sales{fields}}}");
+        let entry = format!("{{credentials: {credentials}, namespace: {namespace}, domain: sales}}");
         sandbox.write("drivers.yaml", format!("clusters: {{team: {entry}}}\n"));
         let serve = ["serve", "connect", "--listen", "127.0.0.1:0", "--database", "connect.db"];
         let proxy =
@@ -116,7 +115,7 @@ fn resource() -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_of_a_spark_connect_resource_is_found_and_followed_by_its_successor() {
-    let site = Site::start("cli-found", "").await;
+    let site = Site::start("cli-found").await;
     site.cluster.control(&["operator"]);
     let maps: Api<ConfigMap> = Api::namespaced(site.client.clone(), &site.namespace);
     let map = json!({"metadata": {"name": "start"}, "data": {"start-connect-server.sh": START}});
@@ -135,7 +134,7 @@ async fn server_of_a_spark_connect_resource_is_found_and_followed_by_its_success
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_are_spark_applications_are_found_and_their_ends_noticed() {
-    let site = Site::start("cli-server", ", engine: \"4.1\"").await;
+    let site = Site::start("cli-server").await;
     let name = |number: u32| format!("{}-{number}", site.namespace);
     site.backend.create(&server(&name(1))).await.expect("the application is created");
     let client = site.connect().await;

@@ -125,6 +125,8 @@ impl World {
             share: Share::Domain,
             size: Size::default(),
             starts: true,
+            min_idle: 1,
+            revision: 1,
         };
         let pools: Vec<Pool> = DOMAINS.iter().map(pool).collect();
         let path = self.sandbox.join(".dcp/state.db");
