@@ -15,6 +15,7 @@ use rustix::process::geteuid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -26,7 +27,8 @@ use crate::certificate::{Holder, UserField};
 use crate::layers::{Authentication, Stack};
 use crate::tls::Tls;
 use crate::usage::{Peers, Usage};
-use crate::{Limits, Listeners};
+use crate::workers::Workers;
+use crate::{Limits, Listeners, Options};
 
 /// Limits of one connection: concurrent calls, and bytes of a request's head.
 const MAX_CONCURRENT_STREAMS: u32 = 64;
@@ -58,9 +60,10 @@ pub(crate) struct ConnectionHandler {
 pub(crate) async fn accept(
     listeners: &Listeners,
     handler: &ConnectionHandler,
-    limits: &Limits,
+    options: &Options,
     connections: &mut JoinSet<()>,
 ) {
+    let Options { limits, workers, .. } = options;
     let (tcp, unix) = (ConnectionPermits::new(limits), ConnectionPermits::new(limits));
     let peers = Peers::new(limits);
     loop {
@@ -83,13 +86,19 @@ pub(crate) async fn accept(
         match accepted {
             Ok(accepted) => {
                 let (handler, name) = (handler.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
-                connections.spawn(async move {
-                    match accepted {
-                        Accepted::Tcp(stream) => handler.serve_tcp(stream).await,
-                        Accepted::Unix(stream) => handler.serve_unix(stream, name.unwrap_or_default()).await,
+                let serving = async move {
+                    match accepted.moved() {
+                        Ok(Accepted::Tcp(stream)) => handler.serve_tcp(stream).await,
+                        Ok(Accepted::Unix(stream)) => {
+                            handler.serve_unix(stream, name.unwrap_or_default()).await;
+                        }
+                        // The error of one connection needs no action.
+                        Err(_) => {}
                     }
                     drop(permit);
-                });
+                };
+                let runtime = workers.as_ref().map_or_else(Handle::current, Workers::next);
+                connections.spawn_on(serving, &runtime);
             }
             // The peer closed the connection before it was accepted.
             Err(error) if is_peer_disconnect(&error) => {}
@@ -101,6 +110,16 @@ pub(crate) async fn accept(
 enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Moves the connection to the runtime of the current task.
+    fn moved(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream.into_std()?)?),
+            Self::Unix(stream) => Self::Unix(UnixStream::from_std(stream.into_std()?)?),
+        })
+    }
 }
 
 /// Permits for the connections of one listener.

@@ -60,7 +60,7 @@ pub(crate) type Stack = BoxCloneSyncService<Request, Response, Infallible>;
 /// the TCP port.
 pub(crate) fn stack(services: Services, public: Routes, options: &Options, port: u16) -> Stack {
     let Services { grpc, public_names, rest, names, streaming_suffixes, proxied_names, ready, .. } = services;
-    let Options { access, tls, limits, clock, log } = options;
+    let Options { access, tls, limits, clock, log, workers: _ } = options;
     let (names, proxied): (Arc<[_]>, Arc<[_]>) = (names.into(), proxied_names.into());
     let pages = Pages { ready, serves_rest: rest.is_some() };
     let public = PublicRoutes::new(public, public_names, limits);

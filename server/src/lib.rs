@@ -25,6 +25,7 @@ mod tls;
 mod tokens;
 mod usage;
 mod verifier;
+mod workers;
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -48,6 +49,7 @@ pub use services::Services;
 pub use tls::{Pem, Tls, TlsFiles};
 pub use tokens::{Token, Tokens};
 pub use verifier::{Verified, Verifier};
+pub use workers::Workers;
 
 use connection::ConnectionHandler;
 use health::Health;
@@ -64,6 +66,8 @@ pub struct Options {
     pub clock: fn() -> Timestamp,
     /// Receives every call once it has ended.
     pub log: Option<Log>,
+    /// Threads for connections. Without any, connections run on the current runtime.
+    pub workers: Option<Workers>,
 }
 
 impl Options {
@@ -73,7 +77,7 @@ impl Options {
 
     /// Options of a server that has a Unix socket only.
     pub fn without_tcp() -> Self {
-        Self { access: None, tls: None, limits: Limits::default(), clock, log: None }
+        Self { access: None, tls: None, limits: Limits::default(), clock, log: None, workers: None }
     }
 }
 
@@ -179,7 +183,7 @@ pub async fn serve(
     };
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = connection::accept(&listeners, &handler, &options.limits, &mut connections) => {}
+        () = connection::accept(&listeners, &handler, &options, &mut connections) => {}
         () = stop => {}
     }
     // New connections are rejected from now on, instead of waiting in vain.

@@ -11,7 +11,6 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, He
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
 use jiff::SignedDuration;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -19,6 +18,7 @@ use tonic::{Code, Status};
 use super::method::Method;
 use super::outgoing::Outgoing;
 use super::sessions::{Named, Session};
+use super::upstream::Received;
 use super::{Inner, ROLE, check_role, incoming, resource};
 use crate::discovery;
 use crate::failure::{Handle, invalid_handle, unavailable};
@@ -49,7 +49,7 @@ struct Answered<'a> {
     may_reconnect: bool,
     /// The token of the driver.
     token: Option<&'a str>,
-    response: Response<Incoming>,
+    response: Response<Received>,
 }
 
 impl Inner {
@@ -99,15 +99,15 @@ impl Inner {
         &self,
         stored: &StoredDriver,
         request: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Status> {
+    ) -> Result<Response<Received>, Status> {
         let driver = &stored.driver;
         let unseen = (self.clock)().duration_since(stored.seen);
         let is_fixed = driver.pool.scope.is_empty() && discovery::source(&driver.id).is_none();
         let may_connect = is_fixed || unseen <= MAX_UNSEEN;
         let connection = self.upstreams.get(&driver.id, &driver.address, may_connect).await;
         let failed = |why: String| unavailable(format!("the driver `{}` can't be reached: {why}", driver.id));
-        let mut connection = connection.map_err(failed)?;
-        let response = connection.send_request(request).await.map_err(|error| failed(error.to_string()))?;
+        let connection = connection.map_err(failed)?;
+        let response = connection.send(request).await.map_err(|error| failed(error.to_string()))?;
         match foreign(&response) {
             Some(why) => Err(unavailable(format!("the driver `{}` can't be used: {why}", driver.id))),
             None => Ok(response),

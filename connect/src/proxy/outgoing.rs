@@ -56,6 +56,11 @@ impl Outgoing {
         Self { first: Some(first), rest, failure: Failure::default() }
     }
 
+    /// Takes the first message, which is sent at once.
+    pub(crate) fn take_first(&mut self) -> Option<Bytes> {
+        self.first.take()
+    }
+
     pub(crate) fn failure(&self) -> Failure {
         self.failure.clone()
     }

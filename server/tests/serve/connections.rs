@@ -1,10 +1,13 @@
 //! Connections, including those of hostile peers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use dcp_server::Tls;
+use dcp_server::{Log, Tls, Workers};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -143,4 +146,30 @@ async fn connections_of_one_peer_beyond_its_share_are_closed() {
     held.pop();
     let again = async { while !server.get("/who", &bearer()).await.ends_with("ada") {} };
     timeout(LONG, again).await.expect("there is a share again");
+}
+
+#[tokio::test]
+async fn connections_run_on_all_workers_and_end_with_the_server() {
+    let workers = Workers::start(2).unwrap();
+    let (sender, mut threads) = unbounded_channel();
+    let mut server = Server::start(|options| {
+        options.workers = Some(workers.clone());
+        options.log = Some(Log::new(move |_| sender.send(thread::current().id()).unwrap()));
+    })
+    .await;
+    let (mut held, mut used) = (Vec::new(), BTreeMap::new());
+    for _ in 0..4 {
+        let mut connection = server.connect().await;
+        assert!(send_and_read(&mut connection, "/who", &bearer()).await.ends_with("ada"));
+        held.push(connection);
+        let thread = timeout(LONG, threads.recv()).await.unwrap().unwrap();
+        *used.entry(format!("{thread:?}")).or_insert(0) += 1;
+    }
+    assert_eq!(used.values().copied().collect::<Vec<i32>>(), [2, 2]);
+    assert!(!used.contains_key(&format!("{:?}", thread::current().id())));
+    drop(server.stop.take());
+    server.ended.await.unwrap().unwrap();
+    for mut connection in held {
+        ended(&mut connection).await;
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dcp_connect::proxy::Proxy;
 use dcp_connect::store::Store;
-use dcp_server::Services;
+use dcp_server::{Services, Workers};
 use jiff::Timestamp;
 
 use super::{Sockets, TcpAccess};
@@ -17,7 +17,11 @@ pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict,
     let ServeConnect { listen, database, policy, drivers, connect_key, max_connections, served } = args;
     let mut options = super::options(served, console);
     options.limits.connections = usize::try_from(*max_connections).unwrap_or(usize::MAX);
-    super::block_on(async {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Workers::start(threads);
+    let workers = workers.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+    options.workers = Some(workers.clone());
+    let ended = super::block_on(async {
         let access = TcpAccess { listen: *listen, policy: policy.as_deref(), served };
         let credentials = access.apply(&mut options, database, Path::new("."), console).await?;
         let store = open_sessions(database).await?;
@@ -36,7 +40,10 @@ pub(super) fn run(args: &ServeConnect, console: &mut Console) -> Result<Verdict,
         proxy.flush().await;
         store.close().await;
         served
-    })
+    });
+    // The store has connections that calls have opened, so that the threads end after it is closed.
+    drop(workers);
+    ended
 }
 
 /// Opens the sessions of a database.
