@@ -86,8 +86,10 @@ pub(crate) async fn accept(
         match accepted {
             Ok(accepted) => {
                 let (handler, name) = (handler.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
+                let worker = workers.as_ref().map(Workers::next);
+                let is_moved = worker.is_some();
                 let serving = async move {
-                    match accepted.moved() {
+                    match if is_moved { accepted.moved() } else { Ok(accepted) } {
                         Ok(Accepted::Tcp(stream)) => handler.serve_tcp(stream).await,
                         Ok(Accepted::Unix(stream)) => {
                             handler.serve_unix(stream, name.unwrap_or_default()).await;
@@ -97,8 +99,7 @@ pub(crate) async fn accept(
                     }
                     drop(permit);
                 };
-                let runtime = workers.as_ref().map_or_else(Handle::current, Workers::next);
-                connections.spawn_on(serving, &runtime);
+                connections.spawn_on(serving, &worker.unwrap_or_else(Handle::current));
             }
             // The peer closed the connection before it was accepted.
             Err(error) if is_peer_disconnect(&error) => {}
