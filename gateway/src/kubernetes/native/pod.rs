@@ -135,8 +135,11 @@ fn label(pod: &mut Value, conf: &Conf, name: &Name) {
 
 /// Adds the version of Spark, as other drivers have it, unless the application has a more exact one.
 fn label_version(pod: &mut Value, version: &str) {
+    if version.is_empty() {
+        return;
+    }
     let label = &mut pod["metadata"]["labels"][labels::VERSION];
-    if label.is_null() && !version.is_empty() {
+    if label.is_null() {
         *label = json!(version);
     }
 }
