@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+ENDS_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
+"""Begins a command that the system kills when the process that started it ends, also if that was killed."""
 DEADLINE = 300
 """Seconds for the start of a server, which may first install Spark."""
 
@@ -40,7 +42,7 @@ class Server:
     def __enter__(self) -> Server:
         with open(self.log, "wb") as log:
             self._process = subprocess.Popen(
-                [ROOT / "scripts" / "connect-server", self.version, str(self.port), *self._arguments],
+                [*ENDS_WITH_PARENT, ROOT / "scripts" / "connect-server", self.version, str(self.port), *self._arguments],
                 cwd=self._folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )
         try:
