@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from server import ENDS_WITH_PARENT, ROOT, free_port
+from server import ROOT, free_port
 
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 DCP = Path(os.environ.get("DCP", TARGET / "debug" / "dcp"))
@@ -98,10 +98,7 @@ class Up:
         self.run("apply", "--auto-approve", "--quiet")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [
-                    *ENDS_WITH_PARENT, self.program, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}",
-                    "--policy", "policy.yaml",
-                ],
+                [self.program, "up", "--quiet", "--listen", f"127.0.0.1:{self.port}", "--policy", "policy.yaml"],
                 cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment,
             )
         wait_for_port(self.process, self.port, self.log)
@@ -196,7 +193,7 @@ class Proxy:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *ENDS_WITH_PARENT, self.site.program, "serve", "connect", "--quiet", "--listen", f"127.0.0.1:{self.port}",
+                    self.site.program, "serve", "connect", "--quiet", "--listen", f"127.0.0.1:{self.port}",
                     "--database", self.site.database, "--policy", self.site.policy, "--drivers", self.site.drivers,
                 ],
                 cwd=self.site.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 ENDS_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"]
-"""Begins a command that the system kills when the process that started it ends, also if that was killed."""
+"""Begins a command that the system kills when the thread that started it ends, also if its process was killed."""
 DEADLINE = 300
 """Seconds for the start of a server, which may first install Spark."""
 
