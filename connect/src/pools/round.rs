@@ -203,7 +203,8 @@ impl Round<'_> {
         }
     }
 
-    /// Ends a driver that does not answer. Its failure is stored first, as an end that is requested is none.
+    /// Ends a driver that does not answer. The failure is stored first: once its end is requested, the driver does not count as
+    /// failed.
     async fn give_up(&self, observed: &Observed, memory: &mut PoolMemory) -> StepResult {
         let Observed { member, record, .. } = observed;
         if let Some(failure) = failing::of_silence(member, record, memory.failure.as_ref(), self.now()) {

@@ -31,7 +31,8 @@ const MAX_HEADERS: u32 = 1 << 20;
 /// Bytes of a request that wait for the driver.
 const SEND_BUFFER: usize = 1 << 20;
 
-/// One connection of each runtime to each driver, shared by its sessions. A call stays on its runtime.
+/// One connection of each runtime to each driver, shared by its sessions. The tasks of a call run on the runtime of its client's
+/// connection.
 #[derive(Debug, Default)]
 pub(crate) struct Upstreams(Mutex<HashMap<String, HashMap<Id, Arc<Slot>>>>);
 

@@ -19,7 +19,7 @@ pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 /// Spark's own labels.
 pub(super) const ROLE: &str = "spark-role";
-/// It is the operator's too.
+/// The version of Spark. The operator has this label too.
 pub(super) const VERSION: &str = "spark-version";
 pub(super) const EXECUTOR_NUMBER: &str = "spark-exec-id";
 /// Spark's annotation of a driver pod: the exception that ended it.
