@@ -208,7 +208,8 @@ class SideBySide(unittest.TestCase):
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
         def step(done, *needs):
-            loops = "".join(f"until test -e {folder}/{need}; do sleep 0.01; done; " for need in needs)
+            # If they do not run at the same time, the first one fails.
+            loops = "".join(f"timeout 20 sh -c 'until test -e {folder}/{need}; do sleep 0.01; done' || exit 4; " for need in needs)
             check = f"test -e {folder}/unit || exit 3; " if needs else ""
             return (run_tests.Cargo, ["sh", "-c", f"{check}touch {folder}/{done}; {loops}echo '{PASSES}'"])
 
