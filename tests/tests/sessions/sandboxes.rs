@@ -97,9 +97,9 @@ pub(crate) async fn session_of_a_sandbox_is_new_until_it_is_opened(fixture: Fixt
     assert!(!is_new().await);
     store.set_sandbox_session(&ada.key, "1", "2").await.unwrap();
     assert!(is_new().await);
-    // A proxy that was paused.
-    store.set_opened_session(&ada.key, "1").await.unwrap();
-    assert!(is_new().await, "the session was not opened");
     store.set_opened_session(&ada.key, "2").await.unwrap();
     assert!(!is_new().await);
+    // A proxy that was paused stores the session that was replaced.
+    store.set_opened_session(&ada.key, "1").await.unwrap();
+    assert!(!is_new().await, "the session of the sandbox was opened");
 }
