@@ -23,7 +23,7 @@ from server import Server, client, free_port  # noqa: E402
 
 SERVER, CLIENT = "4.1.1", "4.1.3"
 SETTINGS = ["--conf", "spark.connect.execute.reattachable.senderMaxStreamDuration=2m"]
-SECONDS = 180
+SECONDS = 480
 MIB = 400
 SESSIONS = 1000
 STARTS = 3

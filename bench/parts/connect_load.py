@@ -20,7 +20,7 @@ from pyspark.sql.connect.session import SparkSession
 
 SERVICE = "/spark.connect.SparkConnectService/"
 WARM_UP = 100
-MAX_CALLS = 2000
+MAX_CALLS = 5000
 REPETITIONS = 5
 COLUMN = 4000
 """Bytes of each row of a large result."""

@@ -18,21 +18,29 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) pools: Vec<Pool>,
-    pub(crate) drivers: HashMap<String, StoredDriver>,
+    drivers: HashMap<String, Arc<StoredDriver>>,
     failures: HashMap<PoolKey, PoolFailure>,
 }
 
 impl Snapshot {
     pub(crate) async fn read(store: &Store) -> Result<Self> {
         let (pools, drivers) = (store.pools().await?, store.drivers().await?);
-        let drivers = drivers.into_iter().map(|it| (it.driver.id.clone(), it)).collect();
+        let drivers = drivers.into_iter().map(|it| (it.driver.id.clone(), Arc::new(it))).collect();
         let failures = store.failures().await?.into_iter().map(|it| (it.pool.clone(), it)).collect();
         Ok(Self { pools, drivers, failures })
     }
 
+    pub(crate) fn drivers(&self) -> impl Iterator<Item = &StoredDriver> {
+        self.drivers.values().map(Arc::as_ref)
+    }
+
+    pub(crate) fn driver(&self, id: &str) -> Option<&Arc<StoredDriver>> {
+        self.drivers.get(id)
+    }
+
     /// Returns the last failure of a pool, unless a driver has answered since.
     pub(crate) fn failure(&self, pool: &PoolKey) -> Option<&PoolFailure> {
-        self.failures.get(pool).filter(|failure| failure.is_current(self.drivers.values()))
+        self.failures.get(pool).filter(|failure| failure.is_current(self.drivers()))
     }
 }
 

@@ -120,7 +120,7 @@ impl Proxy {
     pub(crate) fn has_driver(&self, wanted: &Wanted, user: &str) -> bool {
         let snapshot = self.0.directory.snapshot();
         let of = (wanted.domain.as_deref().unwrap_or_default(), user, "");
-        let found = route::route(&asked(wanted), of, snapshot.pools.iter(), snapshot.drivers.values());
+        let found = route::route(&asked(wanted), of, snapshot.pools.iter(), snapshot.drivers());
         found.is_some_and(|found| !found.drivers.is_empty())
     }
 
@@ -141,14 +141,13 @@ impl Inner {
         // If this fails, a session may count as unused for a little longer than it is.
         let _ = self.store.touch(&self.sessions.take_used(), (self.clock)()).await;
         let snapshot = self.directory.snapshot();
-        self.upstreams.retain(|id| snapshot.drivers.contains_key(id));
+        self.upstreams.retain(|id| snapshot.driver(id).is_some());
     }
 
     async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let (parts, body) = request.into_parts();
-        let caller = parts.extensions.get::<Caller>();
-        let caller =
-            caller.ok_or_else(|| Status::internal("the server did not identify the caller"))?.clone();
+        let (mut parts, body) = request.into_parts();
+        let caller = parts.extensions.remove::<Caller>();
+        let caller = caller.ok_or_else(|| Status::internal("the server did not identify the caller"))?;
         let method = Method::of(parts.uri.path());
         let asked = route::Request::read(&parts.headers).map_err(Status::invalid_argument)?;
         let mut frames = Frames::new(body);

@@ -164,11 +164,15 @@ impl Access {
     }
 
     /// Returns the caller that a credential identifies. A long call can identify it again.
-    pub(crate) async fn caller(&self, given: Given, clock: fn() -> Timestamp) -> Result<Caller, Rejection> {
+    pub(crate) async fn caller(
+        self: &Arc<Self>,
+        given: Given,
+        clock: fn() -> Timestamp,
+    ) -> Result<Caller, Rejection> {
         let caller = self.identify(&given, clock).await?;
-        let (access, first) = (self.clone(), caller.clone());
+        let (access, first) = (Arc::clone(self), caller.clone());
         let again = move || {
-            let (access, given, first) = (access.clone(), given.clone(), first.clone());
+            let (access, given, first) = (Arc::clone(&access), given.clone(), first.clone());
             let check = async move {
                 match first.has_expired(clock()) {
                     true => Ok(access.with_rights(first)),
@@ -296,7 +300,7 @@ mod tests {
     use crate::tokens::Token;
 
     /// Returns true if a request is identified as one of `ada`.
-    fn is_ada(access: &Access, request: &Request<()>) -> bool {
+    fn is_ada(access: &Arc<Access>, request: &Request<()>) -> bool {
         let caller = access.given(request, None).and_then(|given| {
             access.caller(given, crate::clock).now_or_never().expect("nothing is waited for")
         });
@@ -309,7 +313,7 @@ mod tests {
         let cookie = login.begin_session(code.as_bytes(), 7420, false).unwrap();
         let cookie = cookie.split_once(';').unwrap().0.to_owned();
         let token = Token { name: "ci".to_owned(), token: "0123456789abcdef".to_owned() };
-        let access = Access::from(Tokens::new(&[token]).unwrap()).with_login(login);
+        let access = Arc::new(Access::from(Tokens::new(&[token]).unwrap()).with_login(login));
         let call = |method: &str, uri: &str, headers: &[(HeaderName, &str)]| {
             let mut request = Request::builder().method(method).uri(uri).header("cookie", &cookie);
             for (name, value) in headers {
@@ -386,7 +390,7 @@ mod tests {
         let (revoked, is_revoked) = watch::channel(false);
         let policy = Policy { rules: vec![rule], ..Policy::default() };
         let (policy, current) = watch::channel(Arc::new(policy));
-        let access = Access::new(vec![Arc::new(Expiring(is_revoked))]).with_policy(current);
+        let access = Arc::new(Access::new(vec![Arc::new(Expiring(is_revoked))]).with_policy(current));
         let caller = access.caller(Given::Token("token".into()), clock).await.unwrap();
         change(&revoked, &policy);
         let lost = caller.lost(Role::Viewer, Resource::EVERYTHING);

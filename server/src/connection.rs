@@ -1,16 +1,17 @@
 //! Accepts connections up to a limit, and closes unused ones.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use http::Request;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use rustix::process::geteuid;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
@@ -20,11 +21,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::server::TlsStream;
-use tower::ServiceBuilder;
 
 use crate::caller::{Caller, Credential};
 use crate::certificate::{Holder, UserField};
-use crate::layers::{Authentication, Stack};
+use crate::steps::{Authentication, Origin, Stack};
 use crate::tls::Tls;
 use crate::usage::{Peers, Usage};
 use crate::workers::Workers;
@@ -86,16 +86,13 @@ pub(crate) async fn accept(
         match accepted {
             Ok(accepted) => {
                 let (handler, name) = (handler.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
-                let worker = workers.as_ref().map(Workers::next);
+                let worker = workers.as_ref().and_then(Workers::next);
                 let is_moved = worker.is_some();
                 let serving = async move {
-                    match if is_moved { accepted.moved() } else { Ok(accepted) } {
-                        Ok(Accepted::Tcp(stream)) => handler.serve_tcp(stream).await,
-                        Ok(Accepted::Unix(stream)) => {
-                            handler.serve_unix(stream, name.unwrap_or_default()).await;
-                        }
-                        // The error of one connection needs no action.
-                        Err(_) => {}
+                    let accepted = if is_moved { accepted.moved() } else { Ok(accepted) };
+                    // The error of one connection needs no action.
+                    if let Ok(accepted) = accepted {
+                        handler.serve(accepted, name.unwrap_or_default()).await;
                     }
                     drop(permit);
                 };
@@ -151,6 +148,14 @@ fn is_peer_disconnect(error: &io::Error) -> bool {
 }
 
 impl ConnectionHandler {
+    /// Serves a connection until it ends. Callers at the Unix socket have the name `owner`.
+    async fn serve(self, accepted: Accepted, owner: String) {
+        match accepted {
+            Accepted::Tcp(stream) => self.serve_tcp(stream).await,
+            Accepted::Unix(stream) => self.serve_unix(stream, owner).await,
+        }
+    }
+
     async fn serve_tcp(self, stream: TcpStream) {
         // Without `TCP_NODELAY`, small responses are delayed. If it can't be set, they still arrive.
         let _ = stream.set_nodelay(true);
@@ -190,13 +195,12 @@ impl ConnectionHandler {
     ) {
         let Self { stack, head, idle, mut stopped, .. } = self;
         let usage = Usage::new(deadline);
-        let service = ServiceBuilder::new()
-            .map_request(|request: Request<Incoming>| request.map(Body::new))
-            .layer(Extension(authentication))
-            .layer(Extension(usage.clone()))
-            .service(stack);
+        let origin = Origin { authentication, usage: usage.clone() };
+        let service = service_fn(move |request: Request<Incoming>| {
+            stack.clone().answer(origin.clone(), request.map(Body::new)).map(Ok::<_, Infallible>)
+        });
         let builder = http_builder(head);
-        let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let mut idle_timer = std::pin::pin!(sleep_until(deadline));
         let (mut closing, mut stopping) = (false, false);

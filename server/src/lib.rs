@@ -12,7 +12,6 @@ pub mod client;
 mod connection;
 mod error;
 mod health;
-mod layers;
 mod log;
 mod login;
 mod offload;
@@ -21,6 +20,7 @@ mod ready;
 mod rejection;
 pub mod rest;
 mod services;
+mod steps;
 mod tls;
 mod tokens;
 mod usage;
@@ -53,6 +53,7 @@ pub use workers::Workers;
 
 use connection::ConnectionHandler;
 use health::Health;
+use steps::Stack;
 
 /// Options of a server.
 #[derive(Debug, Clone)]
@@ -174,7 +175,7 @@ pub async fn serve(
     let port = address.map_or(0, |address| address.port());
     let (stopping, stopped) = watch::channel(());
     let handler = ConnectionHandler {
-        stack: layers::stack(services, public_routes, &options, port),
+        stack: Stack::new(services, public_routes, &options, port),
         tls: options.tls.clone(),
         certificates: options.access.as_ref().and_then(Access::certificates),
         head: options.limits.head_timeout,

@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 
 use axum::Router;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use http::Request;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
-use tower::Service;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt as _};
 
 use crate::ready::ReadinessCheck;
 
@@ -23,8 +24,8 @@ pub struct Services {
     pub(crate) names: Vec<&'static str>,
     /// Suffixes of the paths of long-lived calls.
     pub(crate) streaming_suffixes: Vec<&'static str>,
-    /// The services whose calls have no limit of time.
-    pub(crate) proxied_names: Vec<&'static str>,
+    /// The services that forward calls.
+    pub(crate) proxied: Vec<Proxied>,
     pub(crate) descriptors: &'static [u8],
     pub(crate) ready: Option<ReadinessCheck>,
 }
@@ -40,7 +41,7 @@ impl Services {
             rest: None,
             names: Vec::new(),
             streaming_suffixes: Vec::new(),
-            proxied_names: Vec::new(),
+            proxied: Vec::new(),
             descriptors,
             ready: None,
         }
@@ -90,8 +91,12 @@ impl Services {
         S::Response: IntoResponse,
         S::Future: Send + 'static,
     {
-        let mut services = self.with(service);
-        services.proxied_names.push(S::NAME);
+        if self.names.contains(&S::NAME) {
+            return self;
+        }
+        let mut services = self;
+        services.names.push(S::NAME);
+        services.proxied.push(Proxied::new(service));
         services
     }
 
@@ -127,6 +132,36 @@ impl Services {
     #[must_use]
     pub fn rest(self, router: Router) -> Self {
         Self { rest: Some(router), ..self }
+    }
+}
+
+/// A service that forwards calls.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxied {
+    name: &'static str,
+    service: BoxCloneSyncService<axum::extract::Request, Response, Infallible>,
+}
+
+impl Proxied {
+    fn new<S>(service: S) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        let service = service.map_request(|request: axum::extract::Request| request.map(Body::new));
+        Self {
+            name: S::NAME,
+            service: BoxCloneSyncService::new(service.map_response(S::Response::into_response)),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) async fn call(&self, request: axum::extract::Request) -> Result<Response, Infallible> {
+        self.service.clone().oneshot(request).await
     }
 }
 

@@ -34,10 +34,10 @@ impl Workers {
     }
 
     /// Returns the thread for the next connection: each in turn.
-    pub(crate) fn next(&self) -> Handle {
+    pub(crate) fn next(&self) -> Option<Handle> {
         let All { workers, next } = &*self.0;
-        let at = next.fetch_add(1, Ordering::Relaxed).checked_rem(workers.len());
-        at.and_then(|at| workers.get(at)).map_or_else(Handle::current, |worker| worker.handle.clone())
+        let at = next.fetch_add(1, Ordering::Relaxed).checked_rem(workers.len())?;
+        workers.get(at).map(|worker| worker.handle.clone())
     }
 }
 

@@ -189,7 +189,7 @@ impl<'a> Usable<'a> {
 
     fn drivers(&self) -> impl Iterator<Item = &'a StoredDriver> {
         let may = |it: &&StoredDriver| self.caller.check(ROLE, resource(&it.driver.pool)).is_ok();
-        self.snapshot.drivers.values().filter(may)
+        self.snapshot.drivers().filter(may)
     }
 
     fn route(&self, asked: &route::Request, key: &SessionKey) -> Option<Route> {
@@ -201,7 +201,7 @@ impl<'a> Usable<'a> {
 impl Route {
     /// Returns the pool of the best driver, or the one that starts a driver.
     fn pool<'a>(&'a self, snapshot: &'a Snapshot) -> Option<&'a PoolKey> {
-        let best = self.drivers.first().and_then(|id| snapshot.drivers.get(id));
+        let best = self.drivers.first().and_then(|id| snapshot.driver(id));
         best.map(|stored| &stored.driver.pool).or(self.waits_for.as_ref())
     }
 }

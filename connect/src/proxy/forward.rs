@@ -1,14 +1,16 @@
 //! Forwards a call to the driver of its session.
 
 use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dcp_gateway::secrets::SecretValue;
 use dcp_server::Caller;
 use futures_util::FutureExt as _;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, HeaderName, TE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TE};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use jiff::SignedDuration;
@@ -23,7 +25,7 @@ use super::{Inner, ROLE, check_role, incoming, resource};
 use crate::discovery;
 use crate::failure::{Handle, invalid_handle, unavailable};
 use crate::route::{self, PREFIX};
-use crate::session::{DriverState, SessionKey, StoredDriver};
+use crate::session::{SessionKey, StoredDriver};
 use crate::wire::frame::{self, Frames, MAX_MESSAGE};
 use crate::wire::{config, request};
 
@@ -56,7 +58,7 @@ impl Inner {
     pub(super) async fn forward(
         &self,
         caller: &Caller,
-        session: &std::sync::Arc<Session>,
+        session: &Arc<Session>,
         asked: &route::Request,
         call: Forwarded,
     ) -> Result<Response<Body>, Status> {
@@ -68,13 +70,13 @@ impl Inner {
         let failure = outgoing.failure();
         let token = (self.tokens)(&session.driver);
         let token = token.as_ref().map(SecretValue::expose);
-        let request = upstream_request(&parts, &stored.driver.address, token, method, outgoing)?;
+        let request = upstream_request(parts, &stored.driver.address, token, method, outgoing)?;
         let response = self.send(&stored, request).await;
         // A request that the client broke is not the driver's failure.
         let response = response.map_err(|error| failure.get().unwrap_or(error))?;
         if !method.reads_response() {
-            let (caller, pool) = (caller.clone(), stored.driver.pool);
-            let lost = async move { caller.lost(ROLE, resource(&pool)).await }.boxed();
+            let caller = caller.clone();
+            let lost = async move { caller.lost(ROLE, resource(&stored.driver.pool)).await }.boxed();
             return Ok(response.map(|body| Body::new(incoming::Response::new(body, lost, in_use))));
         }
         let answered = Answered { method, may_reconnect, token, response };
@@ -84,13 +86,13 @@ impl Inner {
     }
 
     /// Returns the driver of a session, unless it is gone.
-    async fn driver(&self, session: &Session) -> Result<StoredDriver, Status> {
-        if let Some(stored) = self.directory.snapshot().drivers.get(&session.driver) {
-            return Ok(stored.clone());
+    async fn driver(&self, session: &Session) -> Result<Arc<StoredDriver>, Status> {
+        if let Some(stored) = self.directory.snapshot().driver(&session.driver) {
+            return Ok(Arc::clone(stored));
         }
         let stored = self.store.driver(&session.driver).await;
         match stored.map_err(|error| unavailable(error.to_string()))? {
-            Some(stored) if stored.state != DriverState::Gone => Ok(stored),
+            Some(stored) if !stored.is_gone() => Ok(Arc::new(stored)),
             _ => Err(invalid_handle(&session.key.session, Handle::Changed)),
         }
     }
@@ -196,22 +198,22 @@ fn foreign<B>(response: &Response<B>) -> Option<&'static str> {
 
 /// Returns the request for a driver: that of the client, with the driver's token and without the headers for the proxy.
 pub(super) fn upstream_request(
-    parts: &Parts,
+    parts: Parts,
     address: &str,
     token: Option<&str>,
     method: Method,
     body: Outgoing,
 ) -> Result<Request<Outgoing>, Status> {
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let uri: Uri = format!("http://{address}{path}")
-        .parse()
-        .map_err(|_| unavailable(format!("`{address}` is no address of a driver")))?;
-    let mut headers: HeaderMap = parts
-        .headers
-        .iter()
-        .filter(|(name, _)| is_forwarded(name))
-        .map(|(n, v)| (n.clone(), v.clone()))
-        .collect();
+    let mut uri = parts.uri.into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = address.parse().ok();
+    let uri =
+        Uri::from_parts(uri).map_err(|_| unavailable(format!("`{address}` is no address of a driver")))?;
+    let mut headers = parts.headers;
+    let dropped: Vec<HeaderName> = headers.keys().filter(|name| !is_forwarded(name)).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
+    }
     headers.insert(TE, HeaderValue::from_static("trailers"));
     if method.reads_response() {
         headers.remove("grpc-accept-encoding");
@@ -230,10 +232,21 @@ pub(super) fn upstream_request(
 
 /// Returns whether a driver gets a header of the client.
 fn is_forwarded(name: &HeaderName) -> bool {
-    let is_own = [AUTHORIZATION, COOKIE, HOST, CONTENT_LENGTH, TE].contains(name)
-        || ["connection", "forwarded", "proxy-authorization", "transfer-encoding", "upgrade"]
-            .contains(&name.as_str());
-    !is_own && !name.as_str().starts_with(PREFIX) && !name.as_str().starts_with("x-forwarded-")
+    let name = name.as_str();
+    let is_own = matches!(
+        name,
+        "authorization"
+            | "connection"
+            | "content-length"
+            | "cookie"
+            | "forwarded"
+            | "host"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    );
+    !is_own && !name.starts_with(PREFIX) && !name.starts_with("x-forwarded-")
 }
 
 /// Returns the response to the release of a session that does not exist, as Spark's server does.

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -38,20 +38,35 @@ const WARM_UP: &str =
 #[derive(Debug, Default)]
 pub(super) struct Probes(Mutex<HashSet<String>>);
 
+/// A driver that is being probed, until this is dropped.
+struct Probed {
+    inner: Arc<Inner>,
+    id: String,
+}
+
+impl Probes {
+    fn ids(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Probed {
+    fn drop(&mut self) {
+        self.inner.probes.ids().remove(&self.id);
+    }
+}
+
 impl Inner {
     /// Probes the drivers that start, and records those that are ready.
     pub(super) fn probe_starting(self: &Arc<Self>) {
         let snapshot = self.directory.snapshot();
-        for stored in snapshot.drivers.values().filter(|it| it.state == DriverState::Starting) {
+        for stored in snapshot.drivers().filter(|it| it.state == DriverState::Starting) {
             let id = stored.driver.id.clone();
-            if !self.probes.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone()) {
+            if !self.probes.ids().insert(id.clone()) {
                 continue;
             }
-            let (inner, stored) = (Arc::clone(self), stored.clone());
-            tokio::spawn(async move {
-                inner.probe(&stored).await;
-                inner.probes.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-            });
+            let (probed, stored) = (Probed { inner: Arc::clone(self), id }, stored.clone());
+            tokio::spawn(async move { probed.inner.probe(&stored).await });
         }
     }
 
@@ -106,7 +121,7 @@ impl DriverService {
         let token = token.as_ref().map(SecretValue::expose);
         let body = Outgoing::new(first.freeze(), frames, &self.user, "");
         let address = &self.stored.driver.address;
-        let request = forward::upstream_request(&parts, address, token, Method::Other, body)?;
+        let request = forward::upstream_request(parts, address, token, Method::Other, body)?;
         Ok(self.inner.send(&self.stored, request).await?.map(Body::new))
     }
 }

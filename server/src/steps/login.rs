@@ -1,7 +1,6 @@
 //! The page that signs a browser in.
 
-use axum::extract::{Extension, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{HeaderValue, LOCATION, SET_COOKIE};
 use http::{Method, StatusCode};
@@ -12,7 +11,6 @@ use crate::access::{Access, is_to_loopback};
 use crate::login::Login;
 
 /// The login, and the server that its cookies are for.
-#[derive(Clone)]
 pub(super) struct LoginPage {
     login: Login,
     port: u16,
@@ -27,7 +25,7 @@ impl LoginPage {
     }
 
     /// Begins a session if the request has the code of the link.
-    fn answer(&self, request: &Request) -> Response {
+    pub(super) fn answer(&self, request: &Request) -> Response {
         let code = request.uri().query().and_then(|query| query.strip_prefix("code=")).unwrap_or_default();
         let cookie = is_to_loopback(request)
             .then(|| self.login.begin_session(code.as_bytes(), self.port, self.is_tls))
@@ -44,18 +42,7 @@ impl LoginPage {
     }
 }
 
-/// Answers `GET /login?code=…`.
-pub(super) async fn serve(
-    State(page): State<Option<LoginPage>>,
-    Extension(target): Extension<Target>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let is_login = target.interface == Interface::Rest
-        && request.method() == Method::GET
-        && request.uri().path() == "/login";
-    match page {
-        Some(page) if is_login => page.answer(&request),
-        _ => next.run(request).await,
-    }
+/// Returns true for `GET /login?code=…`.
+pub(super) fn is_login(target: Target, request: &Request) -> bool {
+    target.interface == Interface::Rest && request.method() == Method::GET && request.uri().path() == "/login"
 }

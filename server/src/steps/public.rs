@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
@@ -25,10 +24,9 @@ const ALWAYS_PUBLIC: [&str; 2] = [HEALTH_SERVICE, "grpc.reflection.v1.ServerRefl
 const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
 /// Routes that need no token. Streams have few permits; other calls end by themselves.
-#[derive(Clone)]
 pub(super) struct PublicRoutes {
     routes: axum::Router,
-    names: Arc<[&'static str]>,
+    names: Vec<&'static str>,
     streams: Arc<Semaphore>,
     timeout: Duration,
 }
@@ -41,12 +39,13 @@ impl PublicRoutes {
         Self { routes: routes.prepare().into_axum_router(), names, streams, timeout }
     }
 
-    /// Returns true if a path belongs to a service that needs no token.
-    fn has(&self, path: &str) -> bool {
-        self.names.iter().any(|name| is_call_of(path, name))
+    /// Returns true if a call is for a service that needs no token.
+    pub(super) fn has(&self, target: Target, path: &str) -> bool {
+        target.interface == Interface::Grpc && self.names.iter().any(|name| is_call_of(path, name))
     }
 
-    async fn answer(self, request: Request, usage: &Usage) -> Response {
+    /// Answers a call of a public service.
+    pub(super) async fn answer(&self, request: Request, usage: &Usage) -> Response {
         let is_stream = PUBLIC_STREAM_SUFFIXES.iter().any(|end| request.uri().path().ends_with(end));
         let permit = match is_stream.then(|| self.stream_permit(usage)) {
             Some(None) => {
@@ -55,7 +54,7 @@ impl PublicRoutes {
             }
             permit => permit.flatten(),
         };
-        match tokio::time::timeout(self.timeout, self.routes.oneshot(request)).await {
+        match tokio::time::timeout(self.timeout, self.routes.clone().oneshot(request)).await {
             Ok(Ok(response)) => guard::hold(permit, response),
             Err(_) => Status::deadline_exceeded("the call took too long").into_http(),
         }
@@ -67,20 +66,6 @@ impl PublicRoutes {
     }
 }
 
-/// Answers calls of public services.
-pub(super) async fn serve(
-    State(public): State<PublicRoutes>,
-    Extension(target): Extension<Target>,
-    Extension(usage): Extension<Usage>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match target.interface {
-        Interface::Grpc if public.has(request.uri().path()) => public.answer(request, &usage).await,
-        Interface::Grpc | Interface::Rest => next.run(request).await,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,7 +73,10 @@ mod tests {
     #[test]
     fn paths_with_a_common_prefix_are_distinguished() {
         let public = PublicRoutes::new(Routes::default(), vec!["dcp.a.v1.Logins"], &Limits::default());
-        assert!(public.has("/grpc.health.v1.Health/Check") && public.has("/dcp.a.v1.Logins/List"));
+        let target = |interface| Target { interface, service: "unknown", is_proxied: false };
+        let has = |path| public.has(target(Interface::Grpc), path);
+        assert!(has("/grpc.health.v1.Health/Check") && has("/dcp.a.v1.Logins/List"));
+        assert!(!public.has(target(Interface::Rest), "/grpc.health.v1.Health/Check"));
         for path in [
             "/grpc.health.v1.Health",
             "/grpc.health.v1.HealthX/Check",
@@ -96,7 +84,7 @@ mod tests {
             "/dcp.a.v1.Identity/WhoAmI",
             "",
         ] {
-            assert!(!public.has(path), "{path}");
+            assert!(!has(path), "{path}");
         }
     }
 }

@@ -5,50 +5,25 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Extension, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use jiff::Timestamp;
 use tonic::{Code, Status};
 
+use super::permits::Permit;
 use super::target::{Interface, Target};
-use crate::caller::Caller;
 use crate::log::{Call, CallNotes, Log};
 
 /// Maximum length of a path or a method in the log.
 const MAX_LOGGED_CHARS: usize = 200;
 
 /// The receiver of entries, and the clock for their times.
-#[derive(Clone)]
 pub(super) struct CallLog {
     pub(super) log: Option<Log>,
     pub(super) clock: fn() -> Timestamp,
-}
-
-/// Adds [`CallNotes`] to a request, and logs the call.
-pub(super) async fn follow(
-    State(log): State<CallLog>,
-    Extension(target): Extension<Target>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let entry = Entry::new(log, target, &request);
-    request.extensions_mut().insert(entry.notes.clone());
-    let is_head = request.method() == Method::HEAD;
-    let response = next.run(request).await;
-    entry.follow(response, is_head)
-}
-
-/// Notes the caller of a request for the log.
-pub(super) fn note_caller(request: Request) -> Request {
-    let extensions = request.extensions();
-    if let (Some(caller), Some(notes)) = (extensions.get::<Caller>(), extensions.get::<CallNotes>()) {
-        notes.by(&caller.name);
-    }
-    request
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,25 +33,32 @@ enum CallResult {
 }
 
 /// An entry of the log, written when the response is complete or the caller has disconnected.
-struct Entry {
+pub(super) struct Entry {
     log: Option<Log>,
     at: Timestamp,
     started: Instant,
     target: Target,
     method: String,
-    notes: CallNotes,
+    pub(super) notes: CallNotes,
     result: CallResult,
+    permit: Option<Permit>,
 }
 
 impl Entry {
-    fn new(CallLog { log, clock }: CallLog, target: Target, request: &Request) -> Self {
+    pub(super) fn new(CallLog { log, clock }: &CallLog, target: Target, request: &Request) -> Self {
         let path = request.uri().path();
         let method = match target.interface {
             Interface::Grpc => escaped(path.rsplit('/').next().unwrap_or_default()),
             Interface::Rest => escaped(&format!("{} {path}", request.method())),
         };
-        let (at, started, notes) = (clock(), Instant::now(), CallNotes::default());
-        Self { log, at, started, target, method, notes, result: CallResult::Grpc(Code::Cancelled) }
+        let (log, at, started) = (log.clone(), clock(), Instant::now());
+        let (notes, result) = (CallNotes::default(), CallResult::Grpc(Code::Cancelled));
+        Self { log, at, started, target, method, notes, result, permit: None }
+    }
+
+    /// Holds the permit of the call until its end.
+    pub(super) fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
     }
 
     /// Reads the result of a gRPC call from headers or trailers.
@@ -87,7 +69,7 @@ impl Entry {
     }
 
     /// Follows a response until it is sent.
-    fn follow(mut self, response: Response, is_head: bool) -> Response {
+    pub(super) fn follow(mut self, response: Response, is_head: bool) -> Response {
         self.read_grpc_status(response.headers());
         let status_at_end = (self.target.interface == Interface::Rest).then(|| response.status());
         let length =

@@ -1,7 +1,6 @@
 //! Pages that need no token: a home page, and probes of liveness and readiness.
 
-use axum::extract::{Extension, Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{Method, StatusCode};
@@ -14,38 +13,25 @@ const HTML: &str = "text/html; charset=utf-8";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The state that the pages show.
-#[derive(Clone)]
 pub(super) struct Pages {
     pub(super) ready: Option<ReadinessCheck>,
     pub(super) serves_rest: bool,
 }
 
-/// Answers requests for a page.
-pub(super) async fn serve(
-    State(pages): State<Pages>,
-    Extension(target): Extension<Target>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match Page::of(request.method(), request.uri().path()) {
-        Some(page) if target.interface == Interface::Rest => pages.render(page).await,
-        _ => next.run(request).await,
-    }
-}
-
 /// A page that is served without a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Page {
+pub(super) enum Page {
     Home,
     Alive,
     Ready,
 }
 
 impl Page {
-    /// Returns the page of a path.
-    fn of(method: &Method, path: &str) -> Option<Self> {
-        match path {
-            _ if !matches!(*method, Method::GET | Method::HEAD) => None,
+    /// Returns the page that a request is for.
+    pub(super) fn of(target: Target, request: &Request) -> Option<Self> {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            _ if target.interface != Interface::Rest || !is_read => None,
             "/" => Some(Self::Home),
             "/healthz" => Some(Self::Alive),
             "/readyz" => Some(Self::Ready),
@@ -55,7 +41,7 @@ impl Page {
 }
 
 impl Pages {
-    async fn render(&self, page: Page) -> Response {
+    pub(super) async fn render(&self, page: Page) -> Response {
         match page {
             Page::Home => response(StatusCode::OK, HTML, self.home(self.problem().await)),
             Page::Alive => response(StatusCode::OK, TEXT, "alive\n"),

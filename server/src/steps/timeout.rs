@@ -2,30 +2,23 @@
 
 use std::time::Duration;
 
-use axum::extract::{Extension, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use http::HeaderMap;
 use tonic::Code;
 
 use super::target::Target;
+use crate::error::ServiceError;
 
-/// Ends a call whose response does not begin within the caller's timeout and `limit`. Proxied calls have no limit: their client
-/// ends them, and the server behind the proxy does.
-pub(super) async fn limit(
-    State(limit): State<Duration>,
-    Extension(target): Extension<Target>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Response> {
-    if target.is_proxied {
-        return Ok(next.run(request).await);
-    }
-    let time = grpc_timeout(request.headers()).map_or(limit, |requested| requested.min(limit));
-    tokio::time::timeout(time, next.run(request)).await.map_err(|_| {
-        let message = format!("the call took longer than {time:?}, which is all that it may take");
-        target.reject(Code::DeadlineExceeded, "TOO_LATE", message)
-    })
+/// Returns the maximum time until the response of a call begins: the caller's timeout, up to `limit`. Proxied calls have none:
+/// their client ends them, and the server behind the proxy does.
+pub(super) fn of(target: Target, headers: &HeaderMap, limit: Duration) -> Option<Duration> {
+    let time = || grpc_timeout(headers).map_or(limit, |requested| requested.min(limit));
+    (!target.is_proxied).then(time)
+}
+
+/// Returns the error of a call that took too long.
+pub(super) fn error(target: Target, time: Duration) -> ServiceError {
+    let message = format!("the call took longer than {time:?}, which is all that it may take");
+    target.error(Code::DeadlineExceeded, "TOO_LATE", message)
 }
 
 /// Parses gRPC's `grpc-timeout`, the caller's timeout: at most eight digits and a unit.

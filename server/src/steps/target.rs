@@ -1,4 +1,4 @@
-//! The target of a call, which the other layers get as an extension of the request.
+//! The target of a call.
 
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
@@ -25,23 +25,34 @@ pub(super) enum Interface {
     Rest,
 }
 
-/// Adds the [`Target`] to a request. `names` are those of the gRPC services, and `proxied` of those that forward calls.
-pub(super) fn add(mut request: Request, names: &[&'static str], proxied: &[&'static str]) -> Request {
-    let path = request.uri().path();
-    let target = if is_grpc(request.headers()) {
-        let service = names.iter().copied().find(|name| is_call_of(path, name)).unwrap_or("unknown");
-        Target { interface: Interface::Grpc, service, is_proxied: proxied.contains(&service) }
-    } else {
-        Target { interface: Interface::Rest, service: "http", is_proxied: false }
-    };
-    request.extensions_mut().insert(target);
-    request
+/// The services that calls can be for.
+pub(super) struct Targets {
+    /// The names of all gRPC services.
+    pub(super) names: Vec<&'static str>,
+    /// The names of those that forward their calls.
+    pub(super) proxied: Vec<&'static str>,
+}
+
+impl Targets {
+    /// Returns the target of a request.
+    pub(super) fn of(&self, request: &Request) -> Target {
+        if !is_grpc(request.headers()) {
+            return Target { interface: Interface::Rest, service: "http", is_proxied: false };
+        }
+        let path = request.uri().path();
+        let service = self.names.iter().copied().find(|name| is_call_of(path, name)).unwrap_or("unknown");
+        Target { interface: Interface::Grpc, service, is_proxied: self.proxied.contains(&service) }
+    }
 }
 
 impl Target {
-    /// Returns the response that rejects the call.
-    pub(super) fn reject(self, code: Code, reason: &'static str, message: impl Into<String>) -> Response {
-        let error = ServiceError::new(code, domain(self.service), reason, message);
+    /// Returns the error of a call that is rejected.
+    pub(super) fn error(self, code: Code, reason: &'static str, message: impl Into<String>) -> ServiceError {
+        ServiceError::new(code, domain(self.service), reason, message)
+    }
+
+    /// Returns an error in the form of the interface.
+    pub(super) fn rejection(self, error: ServiceError) -> Response {
         match self.interface {
             Interface::Grpc => Status::from(error).into_http(),
             Interface::Rest => error.into_response(),

@@ -1,0 +1,67 @@
+//! Identifies callers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Request;
+use jiff::Timestamp;
+use tonic::Code;
+
+use super::target::Target;
+use crate::access::Access;
+use crate::audit::{self, Audit};
+use crate::caller::Caller;
+use crate::certificate::Holder;
+use crate::error::ServiceError;
+use crate::rejection::Rejection;
+
+/// The way in which the callers of a connection are authenticated.
+#[derive(Debug, Clone)]
+pub(crate) enum Authentication {
+    /// Callers over TCP, identified by the tokens of their calls, or by the client certificate of the connection.
+    Remote { peer: Option<IpAddr>, certificate: Option<Arc<Result<Holder, String>>> },
+    /// Callers over the Unix socket, identified by the system as processes of a user.
+    PeerCredentials(Caller),
+}
+
+/// The credentials that are accepted over TCP, and the clock for the audit log.
+#[derive(Debug, Clone)]
+pub(super) struct Identifier {
+    pub(super) access: Option<Arc<Access>>,
+    pub(super) clock: fn() -> Timestamp,
+}
+
+impl Identifier {
+    /// Returns the caller of a request. Without `access`, the server accepts no tokens.
+    pub(super) async fn identify(
+        &self,
+        authentication: &Authentication,
+        target: Target,
+        request: &Request<()>,
+    ) -> Result<Caller, ServiceError> {
+        let caller = match (authentication, &self.access) {
+            (Authentication::PeerCredentials(caller), _) => Ok(caller.clone()),
+            (Authentication::Remote { peer, certificate }, Some(access)) => {
+                let caller = match access.given(request, certificate.as_deref()) {
+                    Ok(given) => access.caller(given, self.clock).await,
+                    Err(rejection) => Err(rejection),
+                };
+                caller.map(|caller| caller.with_audit(self.audit(access, *peer, request)))
+            }
+            (Authentication::Remote { .. }, None) => {
+                Err(Rejection::Invalid("this server has no tokens".to_owned()))
+            }
+        };
+        caller.map_err(|why| match why {
+            Rejection::Invalid(why) => target.error(Code::Unauthenticated, "UNAUTHENTICATED", why),
+            Rejection::Unavailable(why) => target.error(Code::Unavailable, "UNAVAILABLE", why),
+        })
+    }
+
+    /// Returns the audit log for decisions about the caller of a request.
+    fn audit(&self, access: &Access, peer: Option<IpAddr>, request: &Request<()>) -> Option<Audit> {
+        let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        let log = access.audit_log()?.clone();
+        Some(Audit { log, clock: self.clock, peer, trace: audit::trace_id(traceparent) })
+    }
+}
