@@ -76,9 +76,7 @@ pub fn is_lost(status: &Status) -> bool {
 
 /// Returns the error of a call that may succeed after a time.
 pub(crate) fn retry_after(code: Code, delay: Duration, message: impl Into<String>) -> Status {
-    let mut details = ErrorDetails::with_retry_info(Some(delay));
-    details.set_error_info("RETRY", "dcp.connect", HashMap::new());
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code, message, ErrorDetails::with_retry_info(Some(delay)))
 }
 
 /// Returns the error of a call that can be repeated at once, as its driver or the database did not respond.

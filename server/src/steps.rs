@@ -139,6 +139,9 @@ impl Steps {
         }
         let (parts, body) = request.into_parts();
         let mut head = Request::from_parts(parts, ());
+        if target.is_proxied {
+            authentication::rename_token(head.headers_mut());
+        }
         let caller = self.identifier.identify(&origin.authentication, target, &head).await?;
         entry.hold(self.permits.take(target, head.uri().path(), &origin.usage)?);
         entry.notes.by(&caller.name);

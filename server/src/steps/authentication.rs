@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Request;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::{HeaderMap, Request};
 use jiff::Timestamp;
 use tonic::Code;
 
@@ -29,6 +30,16 @@ pub(crate) enum Authentication {
 pub(super) struct Identifier {
     pub(super) access: Option<Arc<Access>>,
     pub(super) clock: fn() -> Timestamp,
+}
+
+/// The header in which Spark's client for the JVM, of 4.0.1, 4.1.1 and 4.1.2, sends a token over TLS (SPARK-57336).
+const MISNAMED: HeaderName = HeaderName::from_static("authentication");
+
+/// Moves a token to the header `authorization`, unless there is one already.
+pub(super) fn rename_token(headers: &mut HeaderMap) {
+    if let Some(token) = headers.remove(MISNAMED) {
+        headers.entry(AUTHORIZATION).or_insert(token);
+    }
 }
 
 impl Identifier {
@@ -63,5 +74,25 @@ impl Identifier {
         let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         let log = access.audit_log()?.clone();
         Some(Audit { log, clock: self.clock, peer, trace: audit::trace_id(traceparent) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_in_the_misnamed_header_is_used_unless_there_is_another() {
+        let renamed = |given: &[(&'static str, &'static str)]| {
+            let given = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            let mut headers = HeaderMap::from_iter(given);
+            rename_token(&mut headers);
+            assert!(!headers.contains_key(MISNAMED));
+            headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(renamed(&[]), None);
+        assert_eq!(renamed(&[("authentication", "Bearer a")]).as_deref(), Some("Bearer a"));
+        let both = [("authentication", "Bearer a"), ("authorization", "Bearer b")];
+        assert_eq!(renamed(&both).as_deref(), Some("Bearer b"));
     }
 }

@@ -51,9 +51,11 @@ impl Target {
         ServiceError::new(code, domain(self.service), reason, message)
     }
 
-    /// Returns an error in the form of the interface.
+    /// Returns an error in the form of the interface. Clients of a proxied service know the details of its own errors only, and
+    /// some lose the message of an error with others.
     pub(super) fn rejection(self, error: ServiceError) -> Response {
         match self.interface {
+            Interface::Grpc if self.is_proxied => Status::new(error.code, error.message).into_http(),
             Interface::Grpc => Status::from(error).into_http(),
             Interface::Rest => error.into_response(),
         }
