@@ -250,7 +250,9 @@ class Checks(url: String, classes: Path) {
   }
 
   private def conditionOf(error: Throwable): String =
-    Causes.of(error).collectFirst { case it: SparkThrowable if it.getCondition != null => it.getCondition }.getOrElse(Causes.text(error))
+    Causes.of(error)
+      .collectFirst { case it: SparkThrowable if it.getCondition != null => it.getCondition }
+      .getOrElse(Causes.text(error))
 
   private def waitUntil(condition: String)(poll: => Boolean): Unit = {
     val deadline = Deadline.now + 30.seconds

@@ -33,7 +33,8 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
             errors="replace", timeout=DEADLINE,
         )
     except subprocess.TimeoutExpired as error:
-        raise AssertionError(f"{command[0]} took longer than {DEADLINE} s:\n{error.stdout}") from None
+        printed = (error.stdout or b"").decode(errors="replace")
+        raise AssertionError(f"{command[0]} took longer than {DEADLINE} s:\n{printed}") from None
     if done.returncode:
         raise AssertionError(f"{command[0]} exited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
@@ -83,8 +84,8 @@ class ScalaTest(unittest.TestCase):
 
     def check(self, client: str, *, failing: set[str] = frozenset(), token: str = "token=") -> None:
         addresses = {
-            "plain": self.plain.url(self.token),
-            "TLS": f"sc://localhost:{self.tls.port}/;use_ssl=true;{token}{self.token}",
+            "plain": f"{self.plain.url(self.token)};dcp-domain=shop",
+            "TLS": f"sc://localhost:{self.tls.port}/;use_ssl=true;dcp-domain=shop;{token}{self.token}",
             "direct": self.server.url,
         }
         for name, results in self.results(client, addresses).items():
