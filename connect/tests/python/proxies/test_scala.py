@@ -13,6 +13,8 @@ from server import ENDS_WITH_PARENT, ROOT, Server
 SCALA = ROOT / "connect" / "tests" / "scala"
 DEADLINE = 120
 """Seconds for the checks of a client. The client itself repeats a failed call for ten minutes."""
+DOWNLOAD = 300
+"""Seconds for the jars of a client, about 80 MB."""
 PASSWORD = "changeit"
 """Password of the trust store, which has no secret."""
 
@@ -25,16 +27,16 @@ FUNCTIONS = {"Scala function runs on the server", "function of an uploaded jar r
 """Fail unless client and server have the same Scala library, as Java's serialization of its classes changes."""
 
 
-def run(*command: str | Path, folder: Path | None = None) -> str:
+def run(*command: str | Path, folder: Path | None = None, seconds: int = DEADLINE) -> str:
     """Runs a command, and returns what it prints."""
     try:
         done = subprocess.run(
             [*ENDS_WITH_PARENT, *command], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=DEADLINE,
+            errors="replace", timeout=seconds,
         )
     except subprocess.TimeoutExpired as error:
         printed = (error.stdout or b"").decode(errors="replace")
-        raise AssertionError(f"{command[0]} took longer than {DEADLINE} s:\n{printed}") from None
+        raise AssertionError(f"{command[0]} took longer than {seconds} s:\n{printed}") from None
     if done.returncode:
         raise AssertionError(f"{command[0]} exited with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return done.stdout
@@ -43,7 +45,7 @@ def run(*command: str | Path, folder: Path | None = None) -> str:
 class ScalaTest(unittest.TestCase):
     """Has one server, and a proxy without and one with TLS, for all tests of the class."""
 
-    DEADLINE = 2 * DEADLINE
+    DEADLINE = DOWNLOAD + 2 * DEADLINE
     SPARK: str
     site: Site
     server: Server
@@ -65,7 +67,7 @@ class ScalaTest(unittest.TestCase):
 
     def results(self, client: str, addresses: dict[str, str]) -> dict[str, dict[str, str]]:
         """Compiles and runs the program with a client, and returns the result of each check by the name of its address."""
-        jars = run(ROOT / "scripts" / "jars", SCALA / f"client-{client}").strip()
+        jars = run(ROOT / "scripts" / "jars", SCALA / f"client-{client}", seconds=DOWNLOAD).strip()
         with tempfile.TemporaryDirectory() as classes:
             # The client depends on the compiler.
             compiler = [*JAVA, "-cp", f"{jars}/*", "scala.tools.nsc.Main", "-usejavacp"]
