@@ -15,7 +15,7 @@ needs-schemathesis := cargo cc python3 venv
 needs-identity := cargo cc node npm
 needs-spark := cargo cc python3 venv javac curl
 needs-streaming := cargo cc python3 venv java maven postgres
-needs-connect := cargo cc python3 venv java
+needs-connect := cargo cc python3 venv java maven openssl
 # Without root or a network of its own, the group is skipped; scripts/kubernetes/cluster tells why.
 needs-kubernetes := cargo cc python3 venv java maven postgres
 needs-airflow := cargo cc python3 venv java postgres

@@ -65,8 +65,9 @@ class Site:
     def token(self, user: str) -> str:
         return self.run("token", "create", user, "--database", self.database).splitlines()[-1].split()[-1]
 
-    def proxy(self, port: int | None = None) -> Proxy:
-        proxy = Proxy(self, port or free_port())
+    def proxy(self, port: int | None = None, *options: str | Path) -> Proxy:
+        """Starts a proxy, with further options of its command."""
+        proxy = Proxy(self, port or free_port(), *options)
         self.proxies.append(proxy)
         return proxy.start()
 
@@ -180,8 +181,8 @@ def wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> Non
 class Proxy:
     """A process of `dcp serve connect`, which can be killed and started again at the same port."""
 
-    def __init__(self, site: Site, port: int) -> None:
-        self.site, self.port = site, port
+    def __init__(self, site: Site, port: int, *options: str | Path) -> None:
+        self.site, self.port, self.options = site, port, options
         self.log = site.folder / f"proxy-{port}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -195,6 +196,7 @@ class Proxy:
                 [
                     self.site.program, "serve", "connect", "--quiet", "--listen", f"127.0.0.1:{self.port}",
                     "--database", self.site.database, "--policy", self.site.policy, "--drivers", self.site.drivers,
+                    *self.options,
                 ],
                 cwd=self.site.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
