@@ -233,7 +233,7 @@ class Checks(url: String, classes: Path) {
   }
 
   private def wrongToken(): Unit = {
-    val wrong = url.replaceFirst("(?<=;token=|Bearer%20)[^;]+", "dcp_0_0")
+    val wrong = url.replaceFirst("(?<=;token=)[^;]+", "dcp_0_0")
     if (wrong != url) {
       val error = caught[Throwable](session(wrong).range(3).count())
       expect(s"message of the proxy in: ${Causes.text(error)}", true)(Causes.text(error).contains("the token is unknown"))
