@@ -181,3 +181,6 @@ fn detect_dead_peer(stream: &TcpStream) -> rustix::io::Result<()> {
     sockopt::set_tcp_keepcnt(stream, 3)?;
     sockopt::set_tcp_user_timeout(stream, 60_000)
 }
+
+#[cfg(test)]
+mod tests;
