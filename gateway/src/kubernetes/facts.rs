@@ -81,6 +81,8 @@ impl PodFacts {
             // A node that returns reports the container as lost, and its last end beside it.
             own.and_then(|it| it.last_state.as_ref()?.terminated.as_ref())
         });
+        let is_deleting = metadata.deletion_timestamp.is_some();
+        let end = end.filter(|end| !(is_deleting && own.is_some_and(|own| was_never_created(own, end))));
         let running = state.and_then(|it| it.running.as_ref()?.started_at.as_ref());
         let started = running.or(end.and_then(|it| it.started_at.as_ref()));
         Some(Self {
@@ -93,7 +95,7 @@ impl PodFacts {
             number: label(labels::EXECUTOR_NUMBER),
             end: end.map(|end| ContainerEnd::new(&container, end)),
             gates: gates(pod),
-            is_deleting: metadata.deletion_timestamp.is_some(),
+            is_deleting,
             has_running_sidecar: statuses.iter().any(|it| it.name != container && is_running(it)),
             is_over: matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
             is_starting: started.is_none() && end.is_none() && has_node(pod),
@@ -187,6 +189,13 @@ fn has_log(container: &ContainerStatus) -> bool {
     let mut ends = states.filter_map(|state| state.terminated.as_ref());
     // A container that could not be started has an end too.
     is_running(container) || ends.any(|end| end.container_id.as_ref().is_some_and(|id| !id.is_empty()))
+}
+
+/// Returns true if the end of a container is that of one that was never created. A kubelet that does not find it, as its pod is
+/// deleted before, reports the exit code 137.
+fn was_never_created(container: &ContainerStatus, end: &ContainerStateTerminated) -> bool {
+    let is_unknown = end.reason.as_deref() == Some("ContainerStatusUnknown");
+    is_unknown && end.started_at.is_none() && container.container_id.as_deref().unwrap_or_default().is_empty()
 }
 
 fn has_node(pod: &Pod) -> bool {

@@ -20,6 +20,8 @@ const MAX_REQUESTS: u32 = 1500;
 pub(crate) struct Application {
     /// The driver that lost its gate.
     started: Option<String>,
+    /// A process of it has started.
+    has_run: bool,
     /// A call of `delete` succeeded before a driver had started.
     was_deleted_before_start: bool,
     /// The end that a Gateway reported.
@@ -114,6 +116,7 @@ impl Checks {
     /// Checks the start of a process.
     pub(crate) fn starts(&mut self, name: &str, pod: &str) {
         let application = self.application(name);
+        application.has_run = true;
         if application.end.is_some() && !application.is_disowned {
             self.fail(3, &format!("{pod} starts after its application has ended"));
         }
@@ -164,10 +167,13 @@ impl Checks {
             }
             return;
         };
-        let is_new = application.end.is_none();
+        let (is_new, has_run) = (application.end.is_none(), application.has_run);
         let first = application.end.get_or_insert_with(|| end.clone()).clone();
         if first != *end {
             self.fail(3, &format!("{name} has another end by Gateway {instance}: {first:?}, then {end:?}"));
+        }
+        if end.exit_code.is_some() && !has_run {
+            self.fail(4, &format!("{name} has never run, and Gateway {instance} reports {end:?}"));
         }
         if is_new && known && !end.succeeded {
             self.fail(4, &format!("{name} succeeded, and Gateway {instance} reports {end:?}"));

@@ -45,6 +45,38 @@ fn a_stopped_driver_that_had_started_is_not_reported_as_never_started() {
     assert_eq!(end_of(&record(true), &pods).reason, Reason::NotStarted);
 }
 
+/// Returns the end of a deleted driver whose container the kubelet does not find, as it reports it.
+fn end_of_missing_container(id: &str, stopped: bool) -> End {
+    let state = json!({"terminated": {
+        "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+        "message": "The container could not be located when the pod was terminated",
+    }});
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {
+            "name": "driver", "uid": "driver", "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"dcp/application": "a-1", "spark-role": "driver"},
+        },
+        "status": {"phase": "Failed", "containerStatuses": [{
+            "name": "spark-kubernetes-driver", "ready": false, "restartCount": 0, "image": "", "imageID": "",
+            "containerID": id, "state": state,
+        }]},
+    }))
+    .expect("the pod is valid");
+    let mut pods = Pods::default();
+    pods.insert(PodFacts::new(&pod).expect("it is a pod of an application"));
+    end_of(&record(stopped), &pods)
+}
+
+#[test]
+fn a_driver_without_a_container_has_no_exit_code() {
+    let end = end_of_missing_container("", true);
+    assert_eq!((end.reason, end.exit_code, end.evidence.len()), (Reason::NotStarted, None, 0));
+    let end = end_of_missing_container("", false);
+    assert_eq!((end.reason, end.exit_code), (Reason::Deleted, None));
+    let end = end_of_missing_container("containerd://1", true);
+    assert_eq!((end.reason, end.exit_code), (Reason::Exited, Some(137)));
+}
+
 #[test]
 fn an_unseen_driver_has_not_ended() {
     let (status, actions) = assess(&record(false), &Pods::default(), Timestamp::UNIX_EPOCH);

@@ -53,7 +53,13 @@ impl State {
 
     fn start_pod(&mut self, key: &Key, mut pod: Value, uid: &str, node: usize) {
         if !pod["metadata"]["deletionTimestamp"].is_null() {
-            return self.server.remove(key);
+            if pod["status"]["phase"] == "Failed" || self.random.chance(500) {
+                return self.server.remove(key);
+            }
+            // A kubelet reports the containers that it does not find, before it removes the pod.
+            set_missing(&mut pod);
+            self.server.store(key, pod);
+            return;
         }
         let label = |key: &str| pod["metadata"]["labels"][key].as_str().expect("pods have labels").to_owned();
         let (application, is_driver) = (label(APPLICATION), label("spark-role") == "driver");
@@ -178,6 +184,18 @@ impl State {
             self.server.store(key, pod);
         }
     }
+}
+
+/// Sets the status of a pod that is deleted before its containers were created.
+fn set_missing(pod: &mut Value) {
+    let state = json!({"terminated": {
+        "exitCode": 137, "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located when the pod was terminated",
+    }});
+    let container = &pod["spec"]["containers"][0]["name"];
+    let status = json!({"name": container, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+    pod["status"]["containerStatuses"] = json!([status]);
+    pod["status"]["phase"] = json!("Failed");
 }
 
 fn set_containers(pod: &mut Value, process: &Process) {
