@@ -20,8 +20,8 @@ const MAX_REQUESTS: u32 = 1500;
 pub(crate) struct Application {
     /// The driver that lost its gate.
     started: Option<String>,
-    /// A process of it has started.
-    has_run: bool,
+    /// The number of processes that have started.
+    processes: u32,
     /// A call of `delete` succeeded before a driver had started.
     was_deleted_before_start: bool,
     /// The end that a Gateway reported.
@@ -116,7 +116,7 @@ impl Checks {
     /// Checks the start of a process.
     pub(crate) fn starts(&mut self, name: &str, pod: &str) {
         let application = self.application(name);
-        application.has_run = true;
+        application.processes += 1;
         if application.end.is_some() && !application.is_disowned {
             self.fail(3, &format!("{pod} starts after its application has ended"));
         }
@@ -167,7 +167,7 @@ impl Checks {
             }
             return;
         };
-        let (is_new, has_run) = (application.end.is_none(), application.has_run);
+        let (is_new, has_run) = (application.end.is_none(), application.processes > 0);
         let first = application.end.get_or_insert_with(|| end.clone()).clone();
         if first != *end {
             self.fail(3, &format!("{name} has another end by Gateway {instance}: {first:?}, then {end:?}"));
