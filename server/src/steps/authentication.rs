@@ -85,7 +85,7 @@ mod tests {
     fn token_in_the_misnamed_header_is_used_unless_there_is_another() {
         let renamed = |given: &[(&'static str, &'static str)]| {
             let given = given.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            let mut headers = HeaderMap::from_iter(given);
+            let mut headers: HeaderMap = given.collect();
             rename_token(&mut headers);
             assert!(!headers.contains_key(MISNAMED));
             headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
