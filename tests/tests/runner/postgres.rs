@@ -246,7 +246,7 @@ async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
     let of_text = "SELECT attrelid::regclass::text, attname::text, collname::text FROM pg_attribute \
         JOIN pg_collation ON pg_collation.oid = attcollation \
         WHERE attrelid::regclass::text IN ('runner_jobs', 'runner_executions', 'runner_progress', \
-        'runner_fences', 'runner_runners') AND attnum > 0 AND NOT attisdropped";
+        'runner_fences', 'runner_runners') AND attnum > 0 AND NOT attisdropped ORDER BY 1, 2";
     let columns =
         async || sqlx::query_as::<_, (String, String, String)>(of_text).fetch_all(&pool).await.unwrap();
     let all = columns().await;
