@@ -1,6 +1,5 @@
 //! A real Kafka broker for tests, which is its own controller and runs from the jars of Maven.
 
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,9 +17,10 @@ use tempfile::TempDir;
 /// If the jars can't be fetched.
 pub fn jars(folder: &str) -> PathBuf {
     let workspace = crate::workspace();
-    let done = Command::new(workspace.join("scripts/jars")).arg(workspace.join(folder)).output();
+    let mut command = Command::new(workspace.join("scripts/jars"));
+    let done = command.arg(workspace.join(folder)).stderr(Stdio::inherit()).output();
     let done = done.expect("the program can be run");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "the jars of {folder} can't be fetched");
     String::from_utf8(done.stdout).expect("the path is UTF-8").trim().into()
 }
 
@@ -32,16 +32,23 @@ pub struct Broker {
     wrapper: Child,
 }
 
-/// Prepares a broker's folder, and runs the broker until standard input ends. Its data is not needed afterwards.
+/// The maximum time of a call, which otherwise waits for a lost answer without end.
+const MAX_CALL: Duration = Duration::from_mins(2);
+
+/// Prepares a broker's folder, and runs the broker until standard input ends. Its data is not needed afterwards. Ends with a
+/// broker that ends by itself, and then leaves its log.
 const WRAPPER_SCRIPT: &str = r#"
 folder=$1; jars=$2
 exec 3<&0 >"$folder/log" 2>&1 </dev/null
 run() { exec java -Xmx256m -XX:TieredStopAtLevel=1 -cp "$jars/*" "$@"; }
 (run kafka.tools.StorageTool format --config "$folder/server.properties" --cluster-id AAAAAAAAAAAAAAAAAAAAAA) || exit
 run kafka.Kafka "$folder/server.properties" &
-cat <&3 >/dev/null
-kill -KILL $!
-wait $!
+broker=$!
+cat <&3 >/dev/null &
+wait -n -p ended
+[ "$ended" != "$broker" ] || exit
+kill -KILL $broker
+wait $broker
 rm -rf "$folder"
 "#;
 
@@ -56,7 +63,8 @@ impl Broker {
             .prefix("dcp-kafka-")
             .tempdir()
             .expect("the temporary folder is writable");
-        let [address, controller] = free_addresses();
+        // Kafka's configuration must name them before it starts.
+        let [address, controller] = [(); 2].map(|()| format!("127.0.0.1:{}", crate::free_port()));
         let settings = settings(folder.path(), &address, &controller);
         std::fs::write(folder.path().join("server.properties"), settings).expect("the file can be written");
         let mut wrapper = Command::new("bash");
@@ -81,7 +89,15 @@ impl Broker {
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.client().await.list_topics().await.expect("the broker responds");
+        self.bounded(async { self.client().await.list_topics().await.expect("the broker responds") }).await;
+    }
+
+    /// # Panics
+    /// With the broker's log, if a call takes too long.
+    async fn bounded<T>(&self, call: impl Future<Output = T>) -> T {
+        let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let done = tokio::time::timeout(MAX_CALL, call).await;
+        done.unwrap_or_else(|_| panic!("Kafka did not answer within {MAX_CALL:?}:\n{}", log()))
     }
 
     /// `host:port`
@@ -101,13 +117,19 @@ impl Broker {
     /// # Panics
     /// If the topic exists or the broker is gone. The other functions also panic if the broker is gone.
     pub async fn create_topic(&self, topic: &str, partitions: i32) {
-        let controller = self.client().await.controller_client().expect("the cluster has a controller");
-        controller.create_topic(topic, partitions, 1, 10_000).await.expect("the topic can be created");
+        let call = async {
+            let controller = self.client().await.controller_client().expect("the cluster has a controller");
+            controller.create_topic(topic, partitions, 1, 10_000).await.expect("the topic can be created");
+        };
+        self.bounded(call).await;
     }
 
     pub async fn delete_topic(&self, topic: &str) {
-        let controller = self.client().await.controller_client().expect("the cluster has a controller");
-        controller.delete_topic(topic, 10_000).await.expect("the topic can be deleted");
+        let call = async {
+            let controller = self.client().await.controller_client().expect("the cluster has a controller");
+            controller.delete_topic(topic, 10_000).await.expect("the topic can be deleted");
+        };
+        self.bounded(call).await;
     }
 
     /// Appends messages, each a key and a value, to partition 0.
@@ -120,12 +142,22 @@ impl Broker {
             timestamp: DateTime::from(SystemTime::now()),
         };
         let records = messages.iter().map(record).collect();
-        let partition = partition(&self.client().await, topic, 0).await;
-        partition.produce(records, Compression::NoCompression).await.expect("the broker accepts the records");
+        let call = async {
+            let partition = partition(&self.client().await, topic, 0).await;
+            partition
+                .produce(records, Compression::NoCompression)
+                .await
+                .expect("the broker accepts the records");
+        };
+        self.bounded(call).await;
     }
 
     /// Returns all messages of a topic, ordered by partition.
     pub async fn consume(&self, topic: &str) -> Vec<Record> {
+        self.bounded(self.records(topic)).await
+    }
+
+    async fn records(&self, topic: &str) -> Vec<Record> {
         let client = self.client().await;
         let topics = client.list_topics().await.expect("the broker responds");
         let found = topics.into_iter().find(|it| it.name == topic).expect("the topic exists");
@@ -165,10 +197,4 @@ fn settings(folder: &Path, address: &str, controller: &str) -> String {
          offsets.topic.num.partitions=1\n",
         folder.display()
     )
-}
-
-/// Returns free addresses, because Kafka's configuration must name them before it starts.
-fn free_addresses() -> [String; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
-    listeners.map(|it| it.local_addr().expect("the listener is bound").to_string())
 }

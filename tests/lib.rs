@@ -11,8 +11,9 @@ pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
@@ -51,6 +52,18 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()
 }
 
+/// Returns a free port of this machine, for a server that can't choose one itself. It is none that the kernel gives to other
+/// sockets meanwhile.
+///
+/// # Panics
+/// If no port is free.
+pub fn free_port() -> u16 {
+    // The kernel's own are 32768 and above.
+    let mut ports = std::iter::repeat_with(|| rand::random_range(20_000..32_768)).take(1000);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports.find(is_free).expect("a port is free")
+}
+
 /// Returns the home of the Spark that `scripts/spark` installs.
 ///
 /// # Panics
@@ -58,8 +71,9 @@ pub fn workspace() -> PathBuf {
 pub fn spark_home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     HOME.get_or_init(|| {
-        let done = Command::new(workspace().join("scripts/spark")).output().expect("the program can be run");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let mut command = Command::new(workspace().join("scripts/spark"));
+        let done = command.stderr(Stdio::inherit()).output().expect("the program can be run");
+        assert!(done.status.success(), "Spark can't be installed");
         String::from_utf8(done.stdout).expect("the path is UTF-8").trim().into()
     })
 }

@@ -2,7 +2,6 @@
 //! with the process.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -90,8 +89,7 @@ pub fn durable_database() -> String {
 pub fn tcp_database() -> (u16, String) {
     static SERVER: OnceLock<(Server, u16)> = OnceLock::new();
     let (server, port) = SERVER.get_or_init(|| {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
-        let port = free.expect("there is a free port").port();
+        let port = crate::free_port();
         (Server::start("off", Some(port)), port)
     });
     let url = server.database(&Collation::Icu("en-US").options());

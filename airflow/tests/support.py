@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -49,9 +51,12 @@ def wait_until(condition: str, poll: Callable[[], T], seconds: float = 120.0) ->
 
 
 def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
+    """Returns a free port of this machine that the kernel, whose own are 32768 and above, gives to no other socket."""
+    for port in random.sample(range(20_000, 32_768), 1000):
+        with contextlib.suppress(OSError), socket.socket() as it:
+            it.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def terminate(process: subprocess.Popen[Any], first_signal: int = signal.SIGTERM) -> None:

@@ -80,6 +80,9 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
     def test_crashed_binary_is_a_failure(self):
         died = ["failed: conventions: exited without a result"]
         self.assertEqual(counted(run_tests.Cargo(), RUNNING), (0, 1, 0, died))
+        long = "test {} has been running for over 60 seconds"
+        text = "\n".join([RUNNING, long.format("a::b"), long.format("c"), "test c ... ok", long.format("d")])
+        self.assertEqual(counted(run_tests.Cargo(), text)[3], [f"{died[0]}; a::b, d had not ended"])
         again = RUNNING.replace("conventions", "cli")
         self.assertEqual(counted(run_tests.Cargo(), f"{RUNNING}\n{again}\n{PASSES}"), (3, 1, 0, died))
 
@@ -233,8 +236,9 @@ class Children(unittest.TestCase):
     def test_silent_command_is_killed_and_fails(self):
         out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
         with mock.patch.object(run_tests, "SILENCE", 0.5):
-            reader = run_step(run_tests.Cargo(), ["sh", "-c", "echo left $$; sleep 1000"])
-        self.assertIn("killed: no output for 0.5 s", out.getvalue())
+            reader = run_step(run_tests.Cargo(), ["sh", "-c", "echo left $$; sh -c 'sleep 1000; true'"])
+        self.assertIn("killed: no output for 0.5 s\n", out.getvalue())
+        self.assertEqual([line.rpartition(" s of CPU: ")[2] for line in reader.outputs["sh"][2:]], ["sh -c sleep 1000; true", "sleep 1000"])
         self.assertEqual(reader.failed, 1)
         self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
 

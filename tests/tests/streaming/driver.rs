@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use dcp_tests::kafka::jars;
@@ -56,6 +56,8 @@ async fn send(what: &Value) -> Value {
     serde_json::from_str(&response).expect("the driver responds with JSON; otherwise, its error is on stderr")
 }
 
+const MAX_START: Duration = Duration::from_mins(5);
+
 struct Driver {
     port: u16,
     /// Ends, together with its Spark, when its standard input closes: if this process ends for any reason.
@@ -79,10 +81,17 @@ impl Driver {
             .spawn()
             .expect("Python runs");
         let mut output = BufReader::new(process.stdout.take().expect("the output is piped"));
-        let mut port = String::new();
-        output.read_line(&mut port).expect("the output can be read");
-        // Spark's output appears among the output of the tests.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stderr()));
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut port = String::new();
+            let read = output.read_line(&mut port).map(|_| port);
+            // Nobody waits any more if the driver printed its port too late.
+            let _ = sender.send(read);
+            // Spark's output appears among the output of the tests.
+            std::io::copy(&mut output, &mut std::io::stderr())
+        });
+        let port = receiver.recv_timeout(MAX_START).expect("the driver starts in time");
+        let port = port.expect("the output can be read");
         Self {
             port: port.trim().parse().expect("the driver prints its port"),
             _process: process,

@@ -54,7 +54,9 @@ pub(crate) async fn database() -> &'static Database {
     let start = || async {
         let (port, name) = tokio::task::spawn_blocking(tcp_database).await.expect("PostgreSQL starts");
         let jdbc = format!("jdbc:postgresql://127.0.0.1:{port}/{name}");
-        Database { jdbc, url: format!("postgres://dcp:{PASSWORD}@127.0.0.1:{port}/{name}") }
+        // A statement may wait for a lock of a stream that has not ended.
+        let options = "options[statement_timeout]=2min";
+        Database { jdbc, url: format!("postgres://dcp:{PASSWORD}@127.0.0.1:{port}/{name}?{options}") }
     };
     DATABASE.get_or_init(start).await
 }

@@ -1,7 +1,7 @@
 //! The first steps of a new user, and services, with a real Spark.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -71,8 +71,7 @@ fn speaks_grpc(port: u16) -> bool {
 #[test]
 fn connect_server_restarts_after_a_kill() {
     let sandbox = Sandbox::new();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-    let port = port.expect("there is a free port").port();
+    let port = dcp_tests::free_port();
     sandbox
         .write("connect.yaml", CONNECT.replace("PORT", &port.to_string()))
         .write("dcp.yaml", "project: shop\nmanifests: [connect.yaml]\n");
