@@ -97,7 +97,8 @@ impl Broker {
     async fn bounded<T>(&self, call: impl Future<Output = T>) -> T {
         let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let done = tokio::time::timeout(MAX_CALL, call).await;
-        done.unwrap_or_else(|_| panic!("Kafka did not answer within {MAX_CALL:?}:\n{}", log()))
+        assert!(done.is_ok(), "Kafka did not answer within {MAX_CALL:?}:\n{}", log());
+        done.expect("the call ended in time")
     }
 
     /// `host:port`
