@@ -64,7 +64,7 @@ impl Broker {
             .tempdir()
             .expect("the temporary folder is writable");
         // Kafka's configuration must name them before it starts.
-        let [address, controller] = [(); 2].map(|()| format!("127.0.0.1:{}", crate::free_port()));
+        let [address, controller] = [(); 2].map(|()| crate::free_address());
         let settings = settings(folder.path(), &address, &controller);
         std::fs::write(folder.path().join("server.properties"), settings).expect("the file can be written");
         let mut wrapper = Command::new("bash");

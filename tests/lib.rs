@@ -52,8 +52,8 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()
 }
 
-/// Returns a free port of this machine, for a server that can't choose one itself. It is none that the kernel gives to other
-/// sockets meanwhile.
+/// Returns a free port of this machine, for a server that must know its port before it starts, or none that listens. The kernel
+/// gives no port of this range to a socket that does not name its port.
 ///
 /// # Panics
 /// If no port is free.
@@ -62,6 +62,14 @@ pub fn free_port() -> u16 {
     let mut ports = std::iter::repeat_with(|| rand::random_range(20_000..32_768)).take(1000);
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.find(is_free).expect("a port is free")
+}
+
+/// Returns an address of this machine with a free port.
+///
+/// # Panics
+/// If no port is free.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
 }
 
 /// Returns the home of the Spark that `scripts/spark` installs.
@@ -211,4 +219,15 @@ macro_rules! rules {
             }
         )+
     };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn free_port_is_none_that_the_kernel_chooses() {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+        let range = range.expect("the kernel has a range of ports");
+        let first = range.split_whitespace().next().and_then(|it| it.parse().ok());
+        assert!(super::free_port() < first.expect("the range begins with a number"), "{range}");
+    }
 }

@@ -3,7 +3,6 @@
 
 use std::fs::{File, Permissions};
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -237,9 +236,7 @@ fn clusters_are_listed_by_dcp_up_and_by_a_runner_with_a_gateway() {
 #[test]
 fn a_runner_without_its_gateway_reports_it_and_its_executions_wait() {
     let sandbox = project();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound").to_string();
-    drop(listener);
+    let address = dcp_tests::free_address();
     let services = services(&sandbox, &format!("http://{address}"));
     services.runner.wait_for_log("the Gateway can't be used, and executions wait for it: ");
     let id = submit(&sandbox);

@@ -46,9 +46,7 @@ async fn calls_of_runners_conclude_nothing(remote: &Remote, expected: &str) {
 
 #[tokio::test]
 async fn an_unreachable_gateway_concludes_nothing_and_is_not_called_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound");
-    drop(listener);
+    let address = dcp_tests::free_address();
     let remote =
         Remote::new(Options::new(format!("http://{address}"), TOKEN), CAPABILITIES).expect("it is valid");
     let begin = Instant::now();

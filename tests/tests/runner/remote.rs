@@ -67,9 +67,7 @@ async fn unknown_token_is_denied() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_server_is_reported() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = dcp_tests::free_address().parse().unwrap();
     let error = client(address, TOKEN).check(&Id::parse("a1").unwrap()).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(said) if said.contains("that the Runner runs")), "{error:?}");
 }

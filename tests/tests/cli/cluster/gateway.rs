@@ -23,8 +23,8 @@ impl Services {
     async fn start(test: &str) -> Self {
         let project = Project::prepare(test, &[("numbers", SQL)]).await;
         project.sandbox.write_token(TOKEN);
-        let gateway = gateway::gateway(&project.sandbox, "127.0.0.1:0");
-        let address = gateway.url.trim_start_matches("http://").to_owned();
+        let address = dcp_tests::free_address();
+        let gateway = gateway::gateway(&project.sandbox, &address);
         let others = gateway::services(&project.sandbox, &gateway.url);
         Self { gateway, _others: others, address, project }
     }

@@ -58,8 +58,9 @@ impl Services {
         sandbox.write("clusters.yaml", clusters_file(&cluster, &namespace));
         sandbox.write_token(TOKEN);
         let database = postgres::database();
-        let gateways = ["first", "second"].map(|name| start(&sandbox, name, "127.0.0.1:0", &database));
-        let addresses = gateways.each_ref().map(|it| it.url.trim_start_matches("http://").to_owned());
+        let addresses = [(); 2].map(|()| dcp_tests::free_address());
+        let gateways = [("first", &addresses[0]), ("second", &addresses[1])]
+            .map(|(name, address)| start(&sandbox, name, address, &database));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         tokio::spawn(balance(listener, addresses.clone()));
