@@ -10,6 +10,7 @@ use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, Unknown
 use rskafka::client::{Client, ClientBuilder};
 use rskafka::record::Record;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 /// Returns the folder with the jars of a folder's `pom.xml`.
 ///
@@ -32,7 +33,7 @@ pub struct Broker {
     wrapper: Child,
 }
 
-/// The maximum time of a call, which otherwise waits for a lost answer without end.
+/// The maximum time of the start and of each call, which otherwise waits for a lost answer without end.
 const MAX_CALL: Duration = Duration::from_mins(2);
 
 /// Prepares a broker's folder, and runs the broker until standard input ends. Its data is not needed afterwards. Ends with a
@@ -58,13 +59,21 @@ impl Broker {
     /// # Panics
     /// If there is no Java, the jars can't be fetched, or the broker does not start.
     pub async fn start() -> Self {
+        Self::start_at(crate::free_address()).await
+    }
+
+    /// Starts a broker at an address, as `start` does.
+    ///
+    /// # Panics
+    /// As `start` does, and if another program has the address.
+    pub async fn start_at(address: String) -> Self {
         let jars = jars("tests/kafka/broker");
         let folder = tempfile::Builder::new()
             .prefix("dcp-kafka-")
             .tempdir()
             .expect("the temporary folder is writable");
-        // Kafka's configuration must name them before it starts.
-        let [address, controller] = [(); 2].map(|()| crate::free_address());
+        // Kafka's configuration must name its ports.
+        let controller = crate::free_address();
         let settings = settings(folder.path(), &address, &controller);
         std::fs::write(folder.path().join("server.properties"), settings).expect("the file can be written");
         let mut wrapper = Command::new("bash");
@@ -78,26 +87,33 @@ impl Broker {
     }
 
     async fn wait(&mut self) {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while tokio::net::TcpStream::connect(&self.address).await.is_err() {
-            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let deadline = Instant::now() + MAX_CALL;
+        loop {
             let ended = self.wrapper.try_wait().expect("the wrapper is a child process");
-            assert!(
-                ended.is_none() && Instant::now() < deadline,
-                "Kafka did not start: {ended:?}\n{}",
-                log()
-            );
+            let in_time = ended.is_none() && Instant::now() < deadline;
+            assert!(in_time, "Kafka did not start: {ended:?}\n{}", self.log());
+            // Another program that listens at the address might never answer.
+            if let Ok(true) = tokio::time::timeout(Duration::from_secs(2), self.answers()).await {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.bounded(async { self.client().await.list_topics().await.expect("the broker responds") }).await;
+    }
+
+    async fn answers(&self) -> bool {
+        // The client would try without end.
+        TcpStream::connect(&self.address).await.is_ok() && self.client().await.list_topics().await.is_ok()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// # Panics
     /// With the broker's log, if a call takes too long.
     async fn bounded<T>(&self, call: impl Future<Output = T>) -> T {
-        let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let done = tokio::time::timeout(MAX_CALL, call).await;
-        assert!(done.is_ok(), "Kafka did not answer within {MAX_CALL:?}:\n{}", log());
+        assert!(done.is_ok(), "Kafka did not answer within {MAX_CALL:?}:\n{}", self.log());
         done.expect("the call ended in time")
     }
 

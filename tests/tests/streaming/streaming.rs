@@ -3,7 +3,7 @@
 mod formats;
 
 use dcp_tests::kafka::Broker;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// Defines a test for each file of `cases/`.
 macro_rules! files {
@@ -54,4 +54,14 @@ async fn dropped_broker_leaves_nothing() {
     assert!(folder.exists());
     drop(broker);
     assert!(!folder.exists() && TcpStream::connect(address).await.is_err());
+}
+
+/// A client of Kafka waits without end for the answer of a program that is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_without_its_port_is_reported() {
+    let other = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = other.local_addr().expect("it is bound").to_string();
+    let error = tokio::spawn(Broker::start_at(address)).await.expect_err("the port is taken");
+    let message = error.into_panic().downcast::<String>().expect("the panic has a message");
+    assert!(message.contains("Kafka did not start: Some("), "{message}");
 }

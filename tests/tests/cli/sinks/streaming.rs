@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,12 @@ END $$;
 CREATE EVENT TRIGGER after ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION after();
 ";
 
-/// A connection of the test to the database of the sink.
+/// A connection of the test to the database of the sink, whose user and password no other process knows.
 struct Database {
     connection: PgConnection,
     url: String,
+    user: String,
+    password: String,
 }
 
 async fn connect(url: &str) -> PgConnection {
@@ -66,7 +68,11 @@ impl Database {
     async fn new() -> Self {
         let (port, name) = tokio::task::spawn_blocking(tcp_database).await.expect("PostgreSQL starts");
         let url = format!("127.0.0.1:{port}/{name}");
-        Self { connection: connect(&url).await, url }
+        let (user, password) = (format!("user_{name}"), format!("{PASSWORD}-{}-{name}", std::process::id()));
+        let mut database = Self { connection: connect(&url).await, url, user, password };
+        let role = format!("CREATE ROLE {} SUPERUSER LOGIN PASSWORD '{}'", database.user, database.password);
+        database.run(role).await;
+        database
     }
 
     async fn run(&mut self, statement: impl Into<String>) {
@@ -98,21 +104,23 @@ impl Database {
     }
 }
 
-/// Returns the Spark JVMs that work in a folder, and true if any process has the password in its command line.
-fn processes(folder: &Path) -> (Vec<Pid>, bool) {
-    let (mut found, mut is_leaked) = (Vec::new(), false);
-    for process in fs::read_dir("/proc").expect("/proc exists").flatten() {
+/// Returns the folder in `/proc` and the command line of each process.
+fn command_lines() -> impl Iterator<Item = (PathBuf, String)> {
+    fs::read_dir("/proc").expect("/proc exists").flatten().map(|process| {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        is_leaked |= line.contains(PASSWORD);
-        if line.contains("SparkSubmit") && line.contains(&*folder.to_string_lossy()) {
-            let pid = pid(&process.file_name().to_string_lossy()).expect("the process id is valid");
-            found.push((pid, parent(&process.path())));
-        }
-    }
+        (process.path(), String::from_utf8_lossy(&line).into_owned())
+    })
+}
+
+/// Returns the Spark JVMs that work in a folder.
+fn drivers(folder: &Path) -> Vec<Pid> {
+    let lines = command_lines()
+        .filter(|(_, line)| line.contains("SparkSubmit") && line.contains(&*folder.to_string_lossy()));
+    let ids = lines.filter_map(|(process, _)| Some((pid(process.file_name()?.to_str()?)?, parent(&process))));
+    let found: Vec<_> = ids.collect();
     // A process that a JVM starts has the JVM's command line at first.
     let is_jvm = |(_, parent): &(Pid, Option<Pid>)| !found.iter().any(|(pid, _)| Some(*pid) == *parent);
-    (found.iter().filter(|it| is_jvm(it)).map(|(pid, _)| *pid).collect(), is_leaked)
+    found.iter().filter(|it| is_jvm(it)).map(|(pid, _)| *pid).collect()
 }
 
 fn pid(text: &str) -> Option<Pid> {
@@ -126,23 +134,20 @@ fn parent(process: &Path) -> Option<Pid> {
 }
 
 fn kill_driver(folder: &Path) {
-    let (drivers, is_leaked) = processes(folder);
-    assert!(!is_leaked, "the password is in a command line");
+    let drivers = drivers(folder);
     assert_eq!(drivers.len(), 1, "one driver runs");
     // The driver may just have ended by itself.
     let _ = kill_process(drivers[0], Signal::KILL);
 }
 
-/// Returns the files below a folder that contain the password.
-fn files_with_password(folder: &Path) -> Vec<String> {
+/// Returns the files below a folder that contain a text.
+fn files_with(text: &str, folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            found.extend(files_with_password(&path));
-        } else if fs::read(&path)
-            .is_ok_and(|it| it.windows(PASSWORD.len()).any(|it| it == PASSWORD.as_bytes()))
-        {
+            found.extend(files_with(text, &path));
+        } else if fs::read(&path).is_ok_and(|it| it.windows(text.len()).any(|it| it == text.as_bytes())) {
             found.push(path.display().to_string());
         }
     }
@@ -196,12 +201,12 @@ async fn run_with_two_kills(mode: &str, columns: &str, expected: &[&str]) {
     let mut database = Database::new().await;
     database.run(format!("CREATE TABLE moves ({columns}); {POINTS}")).await;
     let sink = format!(
-        "{{jdbc: {{url: \"jdbc:postgresql://{}\", table: moves, user: dcp, password: \"${{secret.db/password}}\", {mode}}}}}",
-        database.url
+        "{{jdbc: {{url: \"jdbc:postgresql://{}\", table: moves, user: {}, password: \"${{secret.db/password}}\", {mode}}}}}",
+        database.url, database.user
     );
     let jar = jars("tests/sinks").join("postgresql-42.7.8.jar").display().to_string();
     let sandbox = project(&sink, &jar, "");
-    sandbox.write(".dcp/secrets/db/password", PASSWORD);
+    sandbox.write(".dcp/secrets/db/password", &database.password);
     let secret = sandbox.join(".dcp/secrets/db/password");
     fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .expect("the file belongs to this user");
@@ -213,6 +218,8 @@ async fn run_with_two_kills(mode: &str, columns: &str, expected: &[&str]) {
     let mut run = start(&sandbox);
     for point in [WITHIN, AFTER] {
         database.wait_until_reached(point, &mut run, &sandbox).await;
+        let is_leaked = command_lines().any(|(_, line)| line.contains(&database.password));
+        assert!(!is_leaked, "the password is in a command line");
         kill_driver(sandbox.path());
         hold(format!("SELECT pg_advisory_unlock({point})")).await;
     }
@@ -221,7 +228,7 @@ async fn run_with_two_kills(mode: &str, columns: &str, expected: &[&str]) {
     assert_eq!(database.texts("SELECT batch::text FROM dcp_batches").await, ["1"]);
     let staging = "SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'dcp_stage%'";
     assert_eq!(database.texts(staging).await, [""; 0], "staging tables of killed drivers are removed");
-    assert_eq!(files_with_password(sandbox.path()), [secret.display().to_string()]);
+    assert_eq!(files_with(&database.password, sandbox.path()), [secret.display().to_string()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
