@@ -101,7 +101,7 @@ impl Broker {
     }
 
     async fn answers(&self) -> bool {
-        // The client would try without end.
+        // The client repeats a failed connection without end, so the connection is tried first.
         TcpStream::connect(&self.address).await.is_ok() && self.client().await.list_topics().await.is_ok()
     }
 

@@ -1,8 +1,11 @@
 """Tests of scripts/cached, and of a script that uses it."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -15,10 +18,11 @@ class Cached(unittest.TestCase):
         self.cached = self.folder / "cache" / "parts" / "it"
         self.environment = os.environ | {"DCP_CACHE": str(self.folder / "cache")}
 
-    def start(self, script):
+    def start(self, script, **options):
         command = [SCRIPTS / "cached", "parts/it", "a part", "sh", "-c", script, "sh", self.folder]
         return subprocess.Popen(
-            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            **options,
         )
 
     def run_with(self, script):
@@ -49,6 +53,22 @@ class Cached(unittest.TestCase):
         for process in processes:
             with process:
                 self.assertEqual((process.communicate(timeout=60)[0], process.returncode), (f"{self.cached}\n", 0))
+        self.assertEqual((self.folder / "calls").read_text(), "\n")
+
+    def test_interrupted_command_is_not_repeated(self):
+        # Like pip, the command exits by itself when it is interrupted.
+        script = "trap 'exit 1' INT; echo >>$1/calls; while :; do sleep 0.01; done"
+        with self.start(script, process_group=0) as process:
+            deadline = time.monotonic() + 20
+            while not (self.folder / "calls").exists():
+                self.assertLess(time.monotonic(), deadline, "the command did not start")
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                self.assertEqual((process.communicate(timeout=20)[0], process.returncode), ("", 130))
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         self.assertEqual((self.folder / "calls").read_text(), "\n")
 
     def test_processes_of_the_command_do_not_hold_the_lock(self):

@@ -85,7 +85,7 @@ impl Driver {
         std::thread::spawn(move || {
             let mut port = String::new();
             let read = output.read_line(&mut port).map(|_| port);
-            // Nobody waits any more if the driver printed its port too late.
+            // After the timeout below, the channel has no receiver.
             let _ = sender.send(read);
             // Spark's output appears among the output of the tests.
             std::io::copy(&mut output, &mut std::io::stderr())

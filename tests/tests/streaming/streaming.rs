@@ -56,7 +56,7 @@ async fn dropped_broker_leaves_nothing() {
     assert!(!folder.exists() && TcpStream::connect(address).await.is_err());
 }
 
-/// A client of Kafka waits without end for the answer of a program that is none.
+/// The client of Kafka waits without end if another program accepts its connection and does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_without_its_port_is_reported() {
     let other = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");

@@ -185,14 +185,14 @@ fn log(sandbox: &Sandbox) -> String {
     format!("{}\n{}{}", sandbox.read("run.log"), drivers.stdout, drivers.stderr)
 }
 
-fn wait_for_success(run: &mut Child, sandbox: &Sandbox) {
+async fn wait_for_success(run: &mut Child, sandbox: &Sandbox) {
     let deadline = Instant::now() + Duration::from_mins(5);
     loop {
         if let Some(ended) = run.try_wait().expect("the command is a child process") {
             return assert!(ended.success(), "{}", log(sandbox));
         }
         assert!(Instant::now() < deadline, "the command has not ended: {}", log(sandbox));
-        std::thread::sleep(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -223,7 +223,7 @@ async fn run_with_two_kills(mode: &str, columns: &str, expected: &[&str]) {
         kill_driver(sandbox.path());
         hold(format!("SELECT pg_advisory_unlock({point})")).await;
     }
-    wait_for_success(&mut run, &sandbox);
+    wait_for_success(&mut run, &sandbox).await;
     assert_eq!(database.texts("SELECT sku || n FROM moves ORDER BY 1").await, expected);
     assert_eq!(database.texts("SELECT batch::text FROM dcp_batches").await, ["1"]);
     let staging = "SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'dcp_stage%'";
@@ -292,7 +292,7 @@ async fn merged_rows_are_written_once_despite_driver_kills() {
     for name in ["1", ".1.crc"] {
         let _ = fs::remove_file(committed.join(name));
     }
-    wait_for_success(&mut run, &sandbox);
+    wait_for_success(&mut run, &sandbox).await;
     let rows = "SELECT sku || n AS row FROM lake.shop.stock UNION ALL SELECT 'snapshots ' || count(*) FROM \
                 lake.shop.stock.snapshots ORDER BY row";
     let expected = serde_json::json!([{"row": "b3"}, {"row": "c2"}, {"row": "snapshots 3"}]);
